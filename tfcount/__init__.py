@@ -1,0 +1,1 @@
+"""Crowd counting with the labels people can afford, on TensorFlow and Keras."""

@@ -1,0 +1,1 @@
+"""The data that training and evaluation read: records, augmentation, streams."""
