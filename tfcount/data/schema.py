@@ -120,8 +120,8 @@ def parse_image(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     Returns:
       A dict with the fields of `AnnotatedImage`: `id`, `image`, `labels`, `roi`, `attributes` as scalar strings,
       `height` and `width` as int32 scalars, `points` (n, 2), `regions` (r, 4), `boxes` (n, 4) and `perspective`
-      ((height, width), or (0, 0) where there is none) as float32, and `count`, a float32 scalar: the number of points where nothing
-      else is said, and NaN where the number is unknown.
+      ((height, width), or (0, 0) where there is none) as float32, and `count`, a float32 scalar: the number of points
+      where nothing else is said, and NaN where the number is unknown.
     """
     text = tf.io.FixedLenFeature([], tf.string)
     floats = tf.io.FixedLenSequenceFeature([], tf.float32, allow_missing=True)
@@ -173,7 +173,7 @@ class IndexRow(NamedTuple):
     width: int
     labels: str
     points: int
-    count: float
+    count: float  # type: ignore[assignment]  # The column hides `tuple.count`, which no row needs.
     shard: str
 
 

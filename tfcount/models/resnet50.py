@@ -1,0 +1,41 @@
+"""ResNet50 whose stages conv3 and conv4 are fused at stride 8: about ten times cheaper than CSRNet."""
+
+import keras
+
+from tfcount.models import encoders
+from tfcount.models.counter import Counter
+
+
+def resnet50(encoder_weights: str = "imagenet", width: int = 256) -> Counter:
+    """Builds the counter that trains on a CPU within an hour, with stride 8.
+
+    A 1x1 convolution on each of conv3 (stride 8) and conv4 (stride 16, enlarged twice), their sum, two 3x3 convolutions,
+    and a 1x1 convolution with ReLU: an empty image can have a count of exactly zero.
+
+    Args:
+      encoder_weights: "imagenet", "none" or the path of a weights file.
+      width: channels of the fused features.
+    """
+    inputs = keras.Input((None, None, 3))
+    conv3, conv4 = encoders.resnet50(encoder_weights)(encoders.ImageNetPreprocessing(16, name="preprocess")(inputs))
+    fine = keras.layers.Conv2D(width, 1, name="fine")(conv3)
+    coarse = keras.layers.Conv2D(width, 1, name="coarse")(conv4)
+    coarse = keras.layers.UpSampling2D(2, interpolation="bilinear", name="enlarge")(coarse)
+    features = keras.Model(inputs, keras.activations.relu(fine + coarse), name="features")
+
+    x = fused = keras.Input((None, None, width))
+    for index, filters in enumerate((width, width // 2), start=1):
+        x = keras.layers.Conv2D(
+            filters, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=f"regression{index}"
+        )(x)
+    # Small weights and a positive bias: at the start every cell is alive, about a fifth of a person each.
+    density = keras.layers.Conv2D(
+        1,
+        1,
+        activation="relu",
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        bias_initializer=keras.initializers.Constant(0.2),
+        dtype="float32",
+        name="density",
+    )(x)
+    return Counter(features, keras.Model(fused, density, name="head"), stride=8, name="resnet50")
