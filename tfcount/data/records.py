@@ -1,0 +1,117 @@
+"""A split of a folder of records, as a dataset of serialized records."""
+
+import dataclasses
+import os
+from collections.abc import Collection
+
+import numpy as np
+import tensorflow as tf
+
+from tfcount.data import schema
+
+# Memory that shuffling may take, bytes of encoded records.
+_SHUFFLE_BYTES = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """Images of one split, or some of them.
+
+    Attributes:
+      folder: the folder with `manifest.json`.
+      rows: what the index tells of each image.
+      complete: whether these are all images of their split.
+    """
+
+    folder: str
+    rows: tuple[schema.IndexRow, ...]
+    complete: bool = True
+
+    @classmethod
+    def open(cls, folder: str, split: str) -> "Records":
+        """Opens a split.
+
+        Raises:
+          FileNotFoundError: if there are no records in the folder, or a shard is missing.
+          ValueError: if the records are of another format version, lack the split, or the split is empty.
+        """
+        rows = tuple(schema.read_index(folder, split))
+        if not rows:
+            raise ValueError(f"Split {split!r} of the records in {folder!r} holds no image.")
+        for shard in sorted({row.shard for row in rows}):
+            if not os.path.isfile(os.path.join(folder, shard)):
+                raise FileNotFoundError(f"{os.path.join(folder, shard)} is missing: build the records again.")
+        return cls(folder, rows)
+
+    def select(self, ids: Collection[str]) -> "Records":
+        """Returns only the images with these ids."""
+        rows = tuple(row for row in self.rows if row.id in ids)
+        return Records(self.folder, rows, self.complete and len(rows) == len(self.rows))
+
+    def with_labels(self, *labels: str) -> "Records":
+        """Returns only the images of which this much is known, see `schema.LABELS`."""
+        return self.select({row.id for row in self.rows if row.labels in labels})
+
+    def hold_out(self, fraction: float, seed: int) -> tuple["Records", "Records"]:
+        """Splits off a part at random.
+
+        Args:
+          fraction: of the images to hold out, 0 (none) to below 1; rounded to whole images, at least one unless 0.
+          seed: equal seeds give equal parts.
+
+        Returns:
+          The images kept and the images held out.
+
+        Raises:
+          ValueError: if no image would be kept.
+        """
+        if not 0 <= fraction < 1:
+            raise ValueError(f"--data_validation_fraction must be at least 0 and below 1. Received: {fraction}.")
+        held_out = 0 if fraction == 0 else max(1, round(fraction * len(self.rows)))
+        if held_out >= len(self.rows):
+            raise ValueError(
+                f"--data_validation_fraction={fraction} leaves no image to train on: the split has {len(self.rows)}."
+            )
+        ids = sorted(row.id for row in self.rows)
+        chosen = {ids[index] for index in np.random.default_rng(seed).permutation(len(ids))[:held_out]}
+        return self.select({*ids} - chosen), self.select(chosen)
+
+    def serialized(self) -> tf.data.Dataset:
+        """Returns the serialized records, in the order of the index."""
+        return self._read(tf.data.Dataset.from_tensor_slices(self._paths()), 1)
+
+    def shuffled(self, seed: int, start: int = 0) -> tf.data.Dataset:
+        """Returns an endless stream of serialized records, each image once an epoch, in a new order every epoch.
+
+        The stream is a function of the seed: from position `start` on it is what a stream from 0 gives there.
+
+        Args:
+          seed: of the orders.
+          start: number of records to pass over.
+        """
+        paths = self._paths()
+        size = sum(os.path.getsize(path) for path in paths)
+        buffer = max(1, min(len(self.rows), _SHUFFLE_BYTES * len(self.rows) // max(size, 1)))
+
+        def epoch(index):
+            mixed = tf.data.Dataset.from_tensor_slices(paths).shuffle(len(paths), seed=seed + 2 * index)
+            return self._read(mixed, len(paths)).shuffle(buffer, seed=seed + 2 * index + 1)
+
+        first, rest = divmod(start, len(self.rows))
+        return tf.data.Dataset.range(first, np.iinfo(np.int64).max).flat_map(epoch).skip(rest)
+
+    def _paths(self):
+        return sorted({os.path.join(self.folder, row.shard) for row in self.rows})
+
+    def _read(self, paths, cycle):
+        cycle = min(cycle, 16)
+        dataset = paths.interleave(tf.data.TFRecordDataset, cycle_length=cycle, num_parallel_calls=cycle)
+        if self.complete:
+            return dataset
+        ids = tf.constant([row.id for row in self.rows])
+
+        def is_selected(serialized):
+            identity = tf.io.parse_single_example(serialized, {"id": tf.io.FixedLenFeature([], tf.string)})["id"]
+            return tf.reduce_any(tf.equal(ids, identity))
+
+        return dataset.filter(is_selected)

@@ -1,0 +1,33 @@
+"""The density loss that most counters are trained with."""
+
+import keras
+from keras import ops
+
+
+def density_l2(y_true, y_pred):
+    """Computes half the squared difference of two density maps, summed over cells.
+
+    `loss = 0.5 * sum((y_pred - y_true) ** 2)`
+
+    Source: Li et al., CSRNet, CVPR 2018, Eq. (2), whose learning rate of 1e-7 belongs to this sum.
+
+    Args:
+      y_true: `(batch, h, w, 1)` density, people per cell.
+      y_pred: `(batch, h, w, 1)` density, people per cell.
+
+    Returns:
+      `(batch,)`, squared people.
+
+    Example:
+      >>> density_l2(np.array([[[[1.0], [0.0]]]]), np.array([[[[0.0], [3.0]]]]))
+      [5.0]
+    """
+    return 0.5 * ops.sum(ops.square(y_pred - y_true), axis=(1, 2, 3))
+
+
+class DensityL2Loss(keras.losses.Loss):
+    """Makes the predicted density equal the target in every cell, see `density_l2`."""
+
+    def call(self, y_true, y_pred):
+        """Returns one value per example, `(batch,)`."""
+        return density_l2(y_true, y_pred)

@@ -1,0 +1,75 @@
+"""The training step that every method shares."""
+
+import keras
+import tensorflow as tf
+
+from tfcount.models import Counter
+
+
+class Method(keras.Model):
+    """Trains a counter: a model around it, with everything that only training needs.
+
+    A method implements `compute_losses`. The step adds up what it returns, divides by the number of examples over all
+    replicas, scales for 16-bit floats, applies the gradients and logs each loss; `call` is the counter's.
+
+    Args:
+      counter: the network to train; it alone ships.
+    """
+
+    def __init__(self, counter: Counter, **kwargs):
+        super().__init__(**kwargs)
+        self.counter = counter
+        self._means: dict[str, keras.metrics.Mean] = {}
+        self.built = True
+
+    def call(self, images, training=None):
+        """Returns the counter's density."""
+        return self.counter(images, training=training)
+
+    def compute_losses(self, batch: dict, training: bool) -> dict:
+        """Computes the parts of the loss on one replica's share of a batch.
+
+        Args:
+          batch: what the method's `train_dataset` gives.
+          training: whether layers behave as in training.
+
+        Returns:
+          For each part its name and `(n,)` float32 values, one per example; or a pair of values and `(n,)` weights
+          where not every example counts. The whole loss is the sum over the parts of their weighted means.
+        """
+        raise NotImplementedError
+
+    @property
+    def metrics(self) -> list:
+        """The running means of the losses, which Keras resets every epoch."""
+        return list(self._means.values())
+
+    def build_metrics(self, names) -> None:
+        """Creates a running mean for `loss` and each part; call it in the strategy's scope, before training."""
+        self._means = {name: keras.metrics.Mean(name=name) for name in ("loss", *names)}
+
+    def train_step(self, batch: dict) -> dict:
+        """Takes one optimizer step on a batch and returns the losses' running means."""
+        with tf.GradientTape() as tape:
+            parts = {
+                name: self._global_mean(name, value) for name, value in self.compute_losses(batch, training=True).items()
+            }
+            loss = tf.add_n(list(parts.values()))
+            scaled = self.optimizer.scale_loss(loss)
+        variables = self.trainable_variables
+        # The optimizer sums gradients over replicas; each part is this replica's share of a global mean.
+        self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        for name, value in {"loss": loss, **parts}.items():
+            # Shares add up to the global mean; the mean over replicas of `replicas` times a share is their sum.
+            self._means[name].update_state(value * replicas)
+        return {name: mean.result() for name, mean in self._means.items()}
+
+    def _global_mean(self, name, value):
+        """Returns this replica's share of the weighted mean over all replicas, and stops at a value not finite."""
+        values, weights = value if isinstance(value, tuple) else (value, tf.ones_like(value))
+        values, weights = tf.cast(values, tf.float32), tf.cast(weights, tf.float32)
+        with tf.control_dependencies([tf.debugging.assert_all_finite(values, f"loss {name!r} is not finite")]):
+            weighted = tf.reduce_sum(values * weights)
+        total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(weights))
+        return tf.math.divide_no_nan(weighted, total)
