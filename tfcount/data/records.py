@@ -94,8 +94,11 @@ class Records:
         buffer = max(1, min(len(self.rows), _SHUFFLE_BYTES * len(self.rows) // max(size, 1)))
 
         def epoch(index):
-            mixed = tf.data.Dataset.from_tensor_slices(paths).shuffle(len(paths), seed=seed + 2 * index)
-            return self._read(mixed, len(paths)).shuffle(buffer, seed=seed + 2 * index + 1)
+            # Dataset.shuffle would also depend on the global seed of TensorFlow.
+            file_seed, record_seed = tf.unstack(tf.random.split(tf.stack([tf.cast(seed, tf.int64), index]), 2))
+            mixed = tf.random.experimental.stateless_shuffle(tf.constant(paths), file_seed)
+            windows = self._read(tf.data.Dataset.from_tensor_slices(mixed), len(paths)).batch(buffer)
+            return windows.map(lambda window: tf.random.experimental.stateless_shuffle(window, record_seed)).unbatch()
 
         first, rest = divmod(start, len(self.rows))
         return tf.data.Dataset.range(first, np.iinfo(np.int64).max).flat_map(epoch).skip(rest)

@@ -81,7 +81,7 @@ class AnnotatedImage:
             "perspective": _floats([] if self.perspective is None else self.perspective),
             "attributes": _bytes(json.dumps(self.attributes, sort_keys=True).encode()),
         }
-        return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+        return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
 
 
 class RankingPair(NamedTuple):
@@ -108,7 +108,7 @@ class RankingPair(NamedTuple):
         if self.relation not in RELATIONS:
             raise ValueError(f"`relation` must be one of {RELATIONS}. Received: {self.relation!r}.")
         features = {name: _bytes(value.encode()) for name, value in self._asdict().items()}
-        return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+        return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
 
 
 def parse_image(serialized: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -137,9 +137,7 @@ class TrainingData:
         batch = {**batch, **{name: _pad_to_bucket(batch[name]) for name in ("points", "sigma", "point_mask")}}
         sigma = batch.pop("sigma")
         cells = -(-self.data.crop // self.stride)
-        batch["density"] = density.density_map(
-            batch["points"], batch["point_mask"], sigma, cells, cells, self.stride
-        )
+        batch["density"] = density.density_map(batch["points"], batch["point_mask"], sigma, cells, cells, self.stride)
         batch["count"] = tf.reduce_sum(batch["point_mask"], -1)
         return batch
 

@@ -52,7 +52,8 @@ class Method(keras.Model):
         """Takes one optimizer step on a batch and returns the losses' running means."""
         with tf.GradientTape() as tape:
             parts = {
-                name: self._global_mean(name, value) for name, value in self.compute_losses(batch, training=True).items()
+                name: self._global_mean(name, value)
+                for name, value in self.compute_losses(batch, training=True).items()
             }
             loss = tf.add_n(list(parts.values()))
             scaled = self.optimizer.scale_loss(loss)

@@ -2,6 +2,7 @@
 
 import keras
 
+from tfcount.layers.bilinear_doubling import BilinearDoubling
 from tfcount.models import encoders
 from tfcount.models.counter import Counter
 
@@ -9,8 +10,8 @@ from tfcount.models.counter import Counter
 def resnet50(encoder_weights: str = "imagenet", width: int = 256) -> Counter:
     """Builds the counter that trains on a CPU within an hour, with stride 8.
 
-    A 1x1 convolution on each of conv3 (stride 8) and conv4 (stride 16, enlarged twice), their sum, two 3x3 convolutions,
-    and a 1x1 convolution with ReLU: an empty image can have a count of exactly zero.
+    A 1x1 convolution on each of conv3 (stride 8) and conv4 (stride 16, enlarged twice), their sum, two 3x3
+    convolutions, and a 1x1 convolution with ReLU: an empty image can have a count of exactly zero.
 
     Args:
       encoder_weights: "imagenet", "none" or the path of a weights file.
@@ -20,7 +21,7 @@ def resnet50(encoder_weights: str = "imagenet", width: int = 256) -> Counter:
     conv3, conv4 = encoders.resnet50(encoder_weights)(encoders.ImageNetPreprocessing(16, name="preprocess")(inputs))
     fine = keras.layers.Conv2D(width, 1, name="fine")(conv3)
     coarse = keras.layers.Conv2D(width, 1, name="coarse")(conv4)
-    coarse = keras.layers.UpSampling2D(2, interpolation="bilinear", name="enlarge")(coarse)
+    coarse = BilinearDoubling(name="enlarge")(coarse)
     features = keras.Model(inputs, keras.activations.relu(fine + coarse), name="features")
 
     x = fused = keras.Input((None, None, width))
@@ -28,13 +29,13 @@ def resnet50(encoder_weights: str = "imagenet", width: int = 256) -> Counter:
         x = keras.layers.Conv2D(
             filters, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=f"regression{index}"
         )(x)
-    # Small weights and a positive bias: at the start every cell is alive, about a fifth of a person each.
+    # Small weights and a positive bias: at the start every cell is alive, with about the mean density of a crowd.
     density = keras.layers.Conv2D(
         1,
         1,
         activation="relu",
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-        bias_initializer=keras.initializers.Constant(0.2),
+        bias_initializer=keras.initializers.Constant(0.05),
         dtype="float32",
         name="density",
     )(x)

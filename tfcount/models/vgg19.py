@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfcount.layers.bilinear_doubling import BilinearDoubling
 from tfcount.models import encoders
 from tfcount.models.counter import Counter
 
@@ -19,7 +20,7 @@ def vgg19(encoder_weights: str = "imagenet") -> Counter:
     """
     inputs = keras.Input((None, None, 3))
     encoded = encoders.vgg("vgg19", 5, encoder_weights)(encoders.ImageNetPreprocessing(16, name="preprocess")(inputs))
-    enlarged = keras.layers.UpSampling2D(2, interpolation="bilinear", name="enlarge")(encoded)
+    enlarged = BilinearDoubling(name="enlarge")(encoded)
     features = keras.Model(inputs, enlarged, name="features")
 
     x = enlarged = keras.Input((None, None, 512))

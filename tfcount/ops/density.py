@@ -19,7 +19,8 @@ def adaptive_sigma(points: tf.Tensor) -> tf.Tensor:
     `sigma_i = 0.3 * (mean distance of point i to its 3 nearest others)`, between 1 and 32 pixels. With fewer than 4
     points the mean is over those there are; a single point has the largest sigma.
 
-    Source: Zhang et al., "Single-image crowd counting via multi-column convolutional neural network", CVPR 2016, Eq. (4).
+    Source: Zhang et al., "Single-image crowd counting via multi-column convolutional neural network", CVPR 2016,
+    Eq. (4).
 
     Args:
       points: `(n, 2)` float32, (x, y) in pixels: all heads of the whole image, before any crop.

@@ -1,0 +1,234 @@
+"""What happens beside the steps of a training run: progress, validation, checkpoints, pictures, orderly stops."""
+
+import contextlib
+import io
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import keras
+import matplotlib.figure
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from tfcount import evaluation
+from tfcount.metrics import counting
+
+_LOG_STEPS = 50
+_PICTURES = 4
+
+logger = logging.getLogger("tfcount")
+
+
+@contextlib.contextmanager
+def averaged_weights(method: keras.Model) -> Iterator[None]:
+    """Puts the moving average of the weights in place of the weights, and back at the end."""
+    optimizer = method.optimizer
+    if not optimizer.use_ema or int(optimizer.iterations) == 0:
+        yield
+        return
+    averages = optimizer._model_variables_moving_average
+    pairs = [(variable, average) for variable, average in zip(method.trainable_variables, averages, strict=True)]
+    current = [variable.numpy() for variable, _ in pairs]
+    for variable, average in pairs:
+        variable.assign(average.numpy())
+    try:
+        yield
+    finally:
+        for (variable, _), value in zip(pairs, current, strict=True):
+            variable.assign(value)
+
+
+def save_weights(counter: keras.Model, path: str) -> None:
+    """Writes a counter's weights under a temporary name and moves the file into place."""
+    temporary = path.removesuffix(".weights.h5") + ".writing.weights.h5"
+    counter.save_weights(temporary)
+    os.replace(temporary, path)
+
+
+class Progress(keras.callbacks.Callback):
+    """Shows a progress bar with the time left, and logs a line every 50 steps.
+
+    Args:
+      steps: of the whole run.
+      start: steps done before.
+      batch_size: images a step.
+    """
+
+    def __init__(self, steps: int, start: int, batch_size: int):
+        super().__init__()
+        self.steps, self.start, self.batch_size = steps, start, batch_size
+        self.images_per_second = float("nan")
+
+    def on_train_begin(self, logs=None):
+        """Opens the bar."""
+        interval = 0.5 if sys.stderr.isatty() else 30
+        self._bar = tqdm.tqdm(
+            total=self.steps, initial=self.start, unit="step", mininterval=interval, dynamic_ncols=True, desc="train"
+        )
+        self._step = self.start
+        self._since = (time.monotonic(), self.start)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Moves the bar."""
+        self._step += 1
+        self._bar.update(1)
+        if self._step % _LOG_STEPS == 0 or self._step == self.steps:
+            now = time.monotonic()
+            self.images_per_second = self.batch_size * (self._step - self._since[1]) / (now - self._since[0])
+            self._since = (now, self._step)
+            values = {**logs, "learning_rate": float(self.model.optimizer.learning_rate)}
+            text = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+            self._bar.set_postfix_str(f"loss {logs['loss']:.4g}")
+            logger.debug("step %d/%d  %s  images/s %.1f", self._step, self.steps, text, self.images_per_second)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Leaves validation out of the speed."""
+        self._since = (time.monotonic(), self._step)
+
+    def on_train_end(self, logs=None):
+        """Closes the bar."""
+        self._bar.close()
+
+
+class Validation(keras.callbacks.Callback):
+    """Counts the held-out images with the averaged weights at the end of an epoch, and keeps the best weights.
+
+    Args:
+      dataset: `tfcount.data.streams.evaluation` of the held-out images.
+      path: where the weights with the lowest MAE go, ending in ".weights.h5".
+      best: lowest MAE so far.
+    """
+
+    def __init__(self, dataset, path: str, best: float):
+        super().__init__()
+        self.dataset, self.path, self.best = dataset, path, best
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds `val_mae` and `val_rmse` to the logs."""
+        counter = self.model.counter
+        with averaged_weights(self.model):
+            if not hasattr(self, "_density"):
+                self._density = evaluation.density_function(counter)
+            results = evaluation.evaluate(self._density, counter.stride, self.dataset)
+            truth = np.array([result.ground_truth for result in results])
+            predicted = np.array([result.predicted for result in results])
+            logs["val_mae"] = float(counting.mae(truth, predicted))
+            logs["val_rmse"] = float(counting.rmse(truth, predicted))
+            better = logs["val_mae"] < self.best
+            if better:
+                self.best = logs["val_mae"]
+                save_weights(counter, self.path)
+        logger.info(
+            "step %d  validation MAE %.2f  RMSE %.2f  (%d images)%s",
+            int(self.model.optimizer.iterations),
+            logs["val_mae"],
+            logs["val_rmse"],
+            len(results),
+            "  best so far" if better else "",
+        )
+
+
+class Summaries(keras.callbacks.Callback):
+    """Writes losses, speed, validation and pictures for TensorBoard at the end of an epoch.
+
+    Args:
+      folder: of the event files.
+      progress: knows the speed.
+      examples: `(image, target)` arrays: whole images and their densities.
+    """
+
+    def __init__(self, folder: str, progress: Progress, examples: list):
+        super().__init__()
+        self.writer = tf.summary.create_file_writer(folder)
+        self.progress, self.examples = progress, examples
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the summaries of an epoch."""
+        step = int(self.model.optimizer.iterations)
+        with self.writer.as_default(step=step):
+            for name, value in logs.items():
+                group = "validation" if name.startswith("val_") else "training"
+                tf.summary.scalar(f"{group}/{name.removeprefix('val_')}", value)
+            tf.summary.scalar("training/learning_rate", float(self.model.optimizer.learning_rate))
+            tf.summary.scalar("training/images_per_second", self.progress.images_per_second)
+            with averaged_weights(self.model):
+                for index, (image, target) in enumerate(self.examples):
+                    density = np.asarray(self.model.counter(image[None], training=False))[0, ..., 0]
+                    tf.summary.image(f"validation/{index}", draw_prediction(image, target, density)[None])
+        self.writer.flush()
+
+
+def draw_prediction(image, target, density) -> np.ndarray:
+    """Draws an image, its target and the predicted density side by side, with both counts.
+
+    Returns:
+      `(height, width, 4)` uint8.
+    """
+    figure = matplotlib.figure.Figure(figsize=(12, 3.4), layout="constrained")
+    highest = max(float(target.max()), float(density.max()), 1e-6)
+    titles = ("image", f"target: {target.sum():.1f}", f"predicted: {density.sum():.1f}")
+    for axes, title, values in zip(figure.subplots(1, 3), titles, (image, target, density)):
+        axes.imshow(values, vmin=0, vmax=None if values is image else highest, cmap="magma")
+        axes.set_title(title)
+        axes.axis("off")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80)
+    return tf.io.decode_png(buffer.getvalue()).numpy()
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves everything that a run needs to go on, at the end of an epoch.
+
+    Args:
+      save: does it.
+    """
+
+    def __init__(self, save: Callable[[dict], None]):
+        super().__init__()
+        self.save = save
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Saves."""
+        self.save(logs)
+
+
+class OrderlyStop(keras.callbacks.Callback):
+    """Ends training after the last step, and after the current step when a signal asks for it.
+
+    Ctrl-C (SIGINT) and SIGTERM are caught while training runs; the second one ends the process at once.
+
+    Args:
+      steps: of the whole run.
+
+    Attributes:
+      received: the signal, or None.
+    """
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self.steps = steps
+        self.received: signal.Signals | None = None
+
+    def on_train_begin(self, logs=None):
+        """Starts to listen."""
+        self._handlers = {name: signal.signal(name, self._receive) for name in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_end(self, logs=None):
+        """Stops listening."""
+        for name, handler in self._handlers.items():
+            signal.signal(name, handler)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Stops where it is time."""
+        if self.received or int(self.model.optimizer.iterations) >= self.steps:
+            self.model.stop_training = True
+
+    def _receive(self, number, frame):
+        self.received = signal.Signals(number)
+        for name, handler in self._handlers.items():
+            signal.signal(name, handler)

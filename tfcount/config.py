@@ -1,0 +1,110 @@
+"""What an experiment is: frozen dataclasses, from which the flags are generated."""
+
+import dataclasses
+from typing import Any
+
+from tfcount.data.streams import DataConfig, DensityConfig
+from tfcount.losses import DENSITY_LOSSES
+from tfcount.methods import METHODS
+from tfcount.models import COUNTERS
+
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+def _check_choice(flag, value, choices):
+    if value not in choices:
+        raise ValueError(f"{flag} must be one of {sorted(choices)}. Received: {value!r}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+    """The part of the counter that was trained on ImageNet.
+
+    Attributes:
+      weights: "imagenet" downloads what Keras Applications offers, "none" starts from random weights, and anything
+        else is the path of an .h5 file in the layout of Keras Applications.
+    """
+
+    weights: str = "imagenet"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The optimization.
+
+    Attributes:
+      steps: optimizer steps.
+      batch_size: images a step, over all devices.
+      optimizer: "adam", "adamw" or "sgd".
+      learning_rate: its highest value.
+      schedule: after the warm-up, "constant" or "cosine" (down to zero at the last step).
+      warmup_steps: steps in which the learning rate rises from zero.
+      momentum: of sgd.
+      weight_decay: share of each kernel that a step takes away, times the learning rate; biases and normalization
+        have none.
+      clip_norm: largest norm of the whole gradient; 0 does not clip.
+      ema: momentum of the moving average of the weights, which is what is validated and saved; 0 averages nothing.
+      precision: "float32", "mixed_bfloat16" or "mixed_float16".
+      validation_interval: steps between validations, each with a checkpoint.
+    """
+
+    steps: int = 10_000
+    batch_size: int = 8
+    optimizer: str = "adamw"
+    learning_rate: float = 1e-4
+    schedule: str = "cosine"
+    warmup_steps: int = 100
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    clip_norm: float = 0.0
+    ema: float = 0.999
+    precision: str = "float32"
+    validation_interval: int = 500
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "validation_interval"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--train_{name} must be at least 1. Received: {getattr(self, name)}.")
+        for name in ("learning_rate", "warmup_steps", "weight_decay", "clip_norm"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"--train_{name} must be at least 0. Received: {getattr(self, name)}.")
+        for name in ("ema", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"--train_{name} must be at least 0 and below 1. Received: {getattr(self, name)}.")
+        _check_choice("--train_optimizer", self.optimizer, OPTIMIZERS)
+        _check_choice("--train_schedule", self.schedule, SCHEDULES)
+        _check_choice("--train_precision", self.precision, PRECISIONS)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """A run, but for where it is kept.
+
+    Attributes:
+      method: how the counter learns.
+      counter: the network.
+      seed: of initial weights, held-out images, order and augmentation.
+      data: what is read, and how it is varied.
+      density: how points become a target.
+      encoder: where the counter starts.
+      train: the optimization.
+      options: the method's own `Config`.
+    """
+
+    method: str = "supervised"
+    counter: str = "resnet50"
+    seed: int = 0
+    data: DataConfig = DataConfig()  # noqa: RUF009 (frozen)
+    density: DensityConfig = DensityConfig()  # noqa: RUF009 (frozen)
+    encoder: EncoderConfig = EncoderConfig()
+    train: TrainConfig = TrainConfig()
+    options: Any = None
+
+    def __post_init__(self):
+        _check_choice("--method", self.method, METHODS)
+        _check_choice("--counter", self.counter, COUNTERS)
+        _check_choice("--density_loss", self.density.loss, DENSITY_LOSSES)
+        if self.options is None:
+            object.__setattr__(self, "options", METHODS[self.method].Config())

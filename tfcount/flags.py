@@ -1,0 +1,112 @@
+"""Command-line flags, generated from the dataclasses of `tfcount.config`.
+
+A field of `ExperimentConfig` is a flag of its name (`--seed`), a field of one of its parts has the part's name before
+it (`--train_steps`), and a field of a method's `Config` the method's name.
+"""
+
+import dataclasses
+import inspect
+import re
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags
+
+from tfcount.config import ExperimentConfig
+from tfcount.methods import METHODS
+
+_DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+
+
+def define(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags of an experiment."""
+    for name, field, part in _fields():
+        _DEFINE[type(field.default)](name, field.default, _help(field.name, part), flag_values=values)
+
+
+def read(values: flags.FlagValues = flags.FLAGS) -> ExperimentConfig:
+    """Builds the config that the flags say.
+
+    Raises:
+      ValueError: if a value is not legal, or a flag belongs to a method that is not chosen.
+    """
+    parts: dict[str, dict] = {}
+    for name, field, part in _fields():
+        if part in METHODS and part != values.method:
+            if values[name].present:
+                raise ValueError(f"--{name} is a flag of --method={part}, and the method is {values.method!r}.")
+            continue
+        parts.setdefault(part, {})[field.name] = values[name].value
+    top = parts.pop("", {})
+    method = METHODS.get(top["method"])
+    options = method.Config(**parts.pop(top["method"], {})) if method else None
+    types = {field.name: type(field.default) for field in dataclasses.fields(ExperimentConfig)}
+    return ExperimentConfig(**top, options=options, **{name: types[name](**part) for name, part in parts.items()})
+
+
+def to_lines(config: ExperimentConfig) -> list[str]:
+    """Returns the flags, one a line, that differ from their defaults: a flagfile that gives an equal config."""
+    lines = []
+    for name, field, part in _fields():
+        if part in METHODS and part != config.method:
+            continue
+        owner = config.options if part in METHODS else getattr(config, part) if part else config
+        value = getattr(owner, field.name)
+        if value != field.default:
+            lines.append(f"--{name}={str(value).lower() if isinstance(value, bool) else value}")
+    return lines
+
+
+def from_file(path: str) -> ExperimentConfig:
+    """Reads a flagfile into a config."""
+    values = flags.FlagValues()
+    define(values)
+    try:
+        values([path, f"--flagfile={path}"])
+    except flags.Error as error:
+        raise ValueError(f"{path}: {error}") from error
+    return read(values)
+
+
+def run(main: Callable[[Sequence[str]], int | None]) -> None:
+    """Runs the main function of a command; what a user can mend is told in a line, without a traceback."""
+
+    def guarded(argv):
+        if len(argv) > 1 and not getattr(main, "takes_arguments", False):
+            return _fail(f"unexpected arguments {argv[1:]}; flags are written like --model_dir=DIR.")
+        try:
+            return main(argv)
+        except (ValueError, OSError, FloatingPointError) as error:
+            return _fail(error)
+
+    app.run(guarded)
+
+
+def _fail(error):
+    sys.stderr.write(f"Error: {error}\n")
+    return 1
+
+
+def _fields():
+    """Yields the name of each flag, its field, and the part of the config it belongs to ("" for the top)."""
+    for field in dataclasses.fields(ExperimentConfig):
+        if dataclasses.is_dataclass(field.default):
+            for inner in dataclasses.fields(field.default):
+                yield f"{field.name}_{inner.name}", inner, field.name
+        elif field.name != "options":
+            yield field.name, field, ""
+    for name, method in METHODS.items():
+        for field in dataclasses.fields(method.Config):
+            yield f"{name}_{field.name}", field, name
+
+
+def _help(field, part):
+    """Returns what the docstring of the dataclass says of a field."""
+    owner = (
+        METHODS[part].Config if part in METHODS else type(getattr(ExperimentConfig, part)) if part else ExperimentConfig
+    )
+    attributes = inspect.cleandoc(owner.__doc__ or "").partition("Attributes:")[2]
+    found = re.search(rf"^  {field}: (.*?)(?=^  \w+: |\Z)", attributes, re.DOTALL | re.MULTILINE)
+    if not found:
+        raise TypeError(f"The docstring of {owner.__name__} does not describe {field!r}.")
+    return " ".join(found[1].split())

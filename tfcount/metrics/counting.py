@@ -1,0 +1,59 @@
+"""Errors of counts over a set of images.
+
+Each function takes `ground_truth` and `predicted`, both `(images,)` or `(..., images)`, people an image.
+"""
+
+import numpy as np
+
+
+def mae(ground_truth, predicted):
+    """Returns the mean absolute error, people an image."""
+    return np.mean(np.abs(predicted - ground_truth), -1)
+
+
+def rmse(ground_truth, predicted):
+    """Returns the root of the mean squared error, people an image: what papers print as "MSE"."""
+    return np.sqrt(np.mean(np.square(predicted - ground_truth), -1))
+
+
+def nae(ground_truth, predicted):
+    """Returns the mean of |error| / count over the images that show anyone; NaN if none does."""
+    shown = ground_truth > 0
+    errors = np.abs(predicted - ground_truth) / np.where(shown, ground_truth, 1)
+    images = np.sum(shown, -1)
+    return np.where(images > 0, np.sum(errors * shown, -1) / np.maximum(images, 1), np.nan)[()]
+
+
+def mre(ground_truth, predicted):
+    """Returns the mean absolute error over the mean count (Xu et al., ICCV 2019); NaN if nobody is shown."""
+    mean = np.mean(ground_truth, -1)
+    return np.where(mean > 0, mae(ground_truth, predicted) / np.where(mean > 0, mean, 1), np.nan)[()]
+
+
+METRICS = {"mae": mae, "rmse": rmse, "nae": nae, "mre": mre}
+
+
+def bootstrap_intervals(ground_truth, predicted, resamples=10_000, confidence=0.95, seed=0) -> dict:
+    """Computes percentile bootstrap intervals over images.
+
+    Args:
+      ground_truth: `(images,)` counts.
+      predicted: `(images,)` counts.
+      resamples: how many times as many images are drawn with replacement.
+      confidence: mass inside the interval.
+      seed: of the draws.
+
+    Returns:
+      For each of `METRICS` a pair (low, high).
+    """
+    generator = np.random.default_rng(seed)
+    values: dict[str, list] = {name: [] for name in METRICS}
+    # In parts: 10,000 resamples of 10,000 images would fill the memory.
+    part = max(1, 10_000_000 // max(len(ground_truth), 1))
+    for start in range(0, resamples, part):
+        size = (min(part, resamples - start), len(ground_truth))
+        drawn = generator.integers(len(ground_truth), size=size)
+        for name, metric in METRICS.items():
+            values[name].append(metric(ground_truth[drawn], predicted[drawn]))
+    tail = (1 - confidence) / 2
+    return {name: tuple(np.nanquantile(np.concatenate(parts), [tail, 1 - tail])) for name, parts in values.items()}
