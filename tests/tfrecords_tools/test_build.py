@@ -1,0 +1,90 @@
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from absl import flags
+
+from tfcount.data import schema
+from tfrecords_tools import build, writing
+
+
+def call(*arguments):
+    """Runs the command in this process and returns its exit code."""
+    values = flags.FlagValues()
+    build.define_flags(values)
+    return build.main(values(["build", *arguments]), values)
+
+
+def save_folder(root):
+    """Two splits, whose only images are the same."""
+    for split in ("train", "test"):
+        (root / split).mkdir(parents=True)
+        cv2.imwrite(f"{root}/{split}/{split}.png", np.full((9, 12, 3), 50, np.uint8))
+        (root / split / "p.csv").write_text(f"image,x,y\n{split}.png,1,1\n{split}.png,12.5,3\n{split}.png,99,3\n")
+    return str(root)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return save_folder(tmp_path_factory.mktemp("data") / "mine")
+
+
+def test_builds_and_reports(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(writing, "FEWEST_IMAGES_FOR_WORKERS", 1)
+    output = str(tmp_path / "out")
+    assert call("--dataset=folder", f"--input={data}", f"--output={output}") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["split", "images", "points", "clipped", "dropped", "MB"]
+    assert lines[1].split() == ["train", "1", "2", "1", "1", "0.0"]
+    assert lines[2].split() == ["test", "1", "2", "1", "1", "0.0"]
+    assert lines[3:] == ["Warning: the same image is in several splits: test/test.png = train/train.png"]
+    manifest = schema.read_manifest(output)
+    assert manifest["dataset"] == "folder"
+    assert manifest["source"] == {"input": data}
+
+    assert call("--dataset=folder", f"--input={data}", f"--output={output}") == 1
+    assert capsys.readouterr().err.startswith(f"Error: {output} exists already. Give --overwrite")
+    monkeypatch.setattr(writing, "FEWEST_IMAGES_FOR_WORKERS", 99)
+    assert call("--dataset=folder", f"--input={data}", f"--output={output}", "--overwrite") == 0
+
+
+def test_user_errors_are_one_line(tmp_path, capsys):
+    for dataset in build.DATASETS:
+        assert call(f"--dataset={dataset}", f"--input={tmp_path}/nowhere", f"--output={tmp_path}/out") == 1
+        error = capsys.readouterr().err
+        assert error == f"Error: There is no folder {tmp_path}/nowhere.\n"
+    assert call("--dataset=sha", "--input=a", "--output=b", "c") == 1
+    assert "unexpected arguments ['c']" in capsys.readouterr().err
+
+
+def test_interrupt(data, tmp_path, capsys, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tfrecords_tools.images.read_image", interrupt)
+    assert call("--dataset=folder", f"--input={data}", f"--output={tmp_path}/out") == 130
+    assert "out.partial keeps the finished shards: the same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--dataset must have a value"),
+        (["--dataset=imagenet", "--input=a", "--output=b"], r"one of <sha\|shb\|vgg_cells\|folder>"),
+        (["--dataset=sha", "--input=a"], "--output must have a value"),
+    ],
+)
+def test_wrong_flags(arguments, message):
+    with pytest.raises(flags.Error, match=message):
+        call(*arguments)
+
+
+def test_command_line():
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    command = [sys.executable, "-m", "tfrecords_tools.build", "--help"]
+    text = subprocess.run(command, capture_output=True, text=True, env=environment).stdout
+    assert text.index("python -m tfrecords_tools.build --dataset=sha") < text.index("--dataset: <sha|shb|")
+    assert "--overwrite" in text or "--[no]overwrite" in text

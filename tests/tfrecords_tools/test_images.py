@@ -1,0 +1,151 @@
+import io
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tfrecords_tools import images
+
+HEIGHT, WIDTH = 40, 30
+
+
+def picture():
+    """A smooth picture, wider than high, whose corners differ: red only in the top-left one."""
+    pixels = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
+    pixels[: HEIGHT // 2, : WIDTH // 2, 0] = 220
+    return pixels
+
+
+def save(path, pixels=None, mode=None, **options):
+    image = Image.fromarray(picture() if pixels is None else pixels)
+    (image.convert(mode) if mode else image).save(path, **options)
+    return str(path)
+
+
+def orientation(value):
+    exif = Image.Exif()
+    exif[0x0112] = value
+    return exif
+
+
+def decoded(image):
+    pixels = tf.io.decode_image(image.encoded, channels=3, expand_animations=False).numpy()
+    assert pixels.shape == (image.height, image.width, 3)
+    return pixels
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.JPG", "a.jpeg", "a.png", "Füße 群衆.jpg"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_plain_files_are_kept(tmp_path, name, mode):
+    path = save(tmp_path / name, mode=mode)
+    image = images.read_image(path)
+    assert image.encoded == (tmp_path / name).read_bytes()
+    assert (image.height, image.width) == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png"])
+def test_upright_exif_is_kept(tmp_path, extension):
+    path = save(tmp_path / f"a{extension}", exif=orientation(1))
+    assert images.read_image(path).encoded == (tmp_path / f"a{extension}").read_bytes()
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".tiff"])
+def test_exif_rotation_is_applied(tmp_path, extension):
+    # 6: the stored pixels are to be turned clockwise.
+    image = images.read_image(save(tmp_path / f"a{extension}", exif=orientation(6)))
+    pixels = decoded(image)
+    assert (image.height, image.width) == (WIDTH, HEIGHT)
+    assert np.abs(pixels - np.rot90(picture(), -1).astype(np.float32)).mean() < 5
+    assert image.encoded.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("rgba.png", "RGBA"),
+        ("grey_alpha.png", "LA"),
+        ("palette.png", "P"),
+        ("cmyk.jpg", "CMYK"),
+        ("a.bmp", "RGB"),
+        ("a.tif", "RGB"),
+        ("lossy.webp", "RGB"),
+    ],
+)
+def test_other_kinds_become_png(tmp_path, name, mode):
+    image = images.read_image(save(tmp_path / name, mode=mode))
+    assert image.encoded.startswith(b"\x89PNG") and image.encoded[24:26] == bytes([8, 2])
+    expected = np.asarray(Image.fromarray(picture()).convert(mode).convert("RGB"), np.float32)
+    assert np.abs(decoded(image) - expected).mean() < 15
+
+
+def test_transparent_palette(tmp_path):
+    image = images.read_image(save(tmp_path / "a.png", mode="P", transparency=0))
+    assert decoded(image).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_sixteen_bits(tmp_path):
+    for pixels in (picture(), picture()[..., 0]):
+        path = str(tmp_path / "a.png")
+        cv2.imwrite(path, pixels.astype(np.uint16) * 257)
+        image = images.read_image(path)
+        assert image.encoded[24] == 8
+        result = decoded(image)
+        np.testing.assert_array_equal(result, pixels[..., ::-1] if pixels.ndim == 3 else np.stack([pixels] * 3, -1))
+
+
+def test_one_bit(tmp_path):
+    result = decoded(images.read_image(save(tmp_path / "a.png", mode="1")))
+    assert set(np.unique(result)) <= {0, 255}
+
+
+@pytest.mark.parametrize(
+    "name", ["a.jpg", "progressive.jpg", "rotated.jpg", "a.png", "rgba.png", "a.bmp", "a.tif", "a.webp"]
+)
+@pytest.mark.parametrize("part", [0.5, 0.97])
+def test_truncated(tmp_path, name, part):
+    options = {"progressive": True} if name.startswith("progressive") else {}
+    if name.startswith("rotated"):
+        options["exif"] = orientation(6)
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    path = save(tmp_path / name, noise, "RGBA" if name.startswith("rgba") else None, **options)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(ValueError, match=r"(damaged|truncated).*remove it") as error:
+        images.read_image(path)
+    assert path in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"])
+def test_unreadable(tmp_path, content):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.jpg (is empty|cannot be decoded)"):
+        images.read_image(str(tmp_path / "a.jpg"))
+
+
+def test_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"a\.jpg"):
+        images.read_image(str(tmp_path / "a.jpg"))
+
+
+def test_load_points_clips(tmp_path):
+    loaded = images.load_points("a", save(tmp_path / "a.png"), [[-0.5, 3], [WIDTH, HEIGHT], [500, 5], [np.nan, 1]])
+    np.testing.assert_array_equal(loaded.image.points, [[0, 3], [WIDTH, HEIGHT]])
+    assert (loaded.points_clipped, loaded.points_dropped) == (1, 2)
+
+
+def test_list_images(tmp_path):
+    for name in ("b.JPG", "a.png", "._b.JPG", "points.csv"):
+        (tmp_path / name).touch()
+    assert images.list_images(str(tmp_path)) == ["a.png", "b.JPG"]
+
+
+def test_fingerprint_changes_with_the_file(tmp_path):
+    path = save(tmp_path / "a.png")
+    before = images.fingerprint_files(path)
+    assert before == images.fingerprint_files(path)
+    buffer = io.BytesIO()
+    Image.fromarray(picture()[:20]).save(buffer, "PNG")
+    (tmp_path / "a.png").write_bytes(buffer.getvalue())
+    assert before != images.fingerprint_files(path)
