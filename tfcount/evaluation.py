@@ -107,6 +107,11 @@ def count_metrics(ground_truth, predicted) -> dict:
     return {**metrics, "interval": {name: [_number(end) for end in ends] for name, ends in intervals.items()}}
 
 
+def mean_count_mae(train_counts, ground_truth) -> float:
+    """Returns the MAE of always answering the mean count of the training images: what a counter must beat."""
+    return float(counting.mae(np.asarray(ground_truth), np.nanmean(train_counts)))
+
+
 def _number(value):
     """Returns a float, or None (JSON has no NaN) where the metric is not defined."""
     return None if np.isnan(value) else float(value)

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib import metadata
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,6 +24,7 @@ from tfcount import callbacks, flags
 from tfcount.config import ExperimentConfig, TrainConfig
 from tfcount.data import schema, streams
 from tfcount.data.records import Records
+from tfcount.files import write_file
 from tfcount.methods import METHODS
 from tfcount.models import COUNTERS, build_counter
 from tfcount.ops import density
@@ -79,10 +81,10 @@ def _train(config, model_dir, training, held_out):
         method.compile(optimizer=optimizer, jit_compile=False)
     checkpoint = tf.train.Checkpoint(method=method, optimizer=optimizer)
     manager = tf.train.CheckpointManager(checkpoint, os.path.join(model_dir, CHECKPOINTS), max_to_keep=2)
-    run = {"training_minutes": 0.0, "validation": []}
+    run: dict[str, Any] = {"training_minutes": 0.0, "validation": []}
     if manager.latest_checkpoint:
         checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
-        run = _read_json(os.path.join(model_dir, RUN))
+        run = read_run(model_dir)
     start = int(optimizer.iterations)
     data = streams.TrainingData(
         training, config.data, config.density, counter.stride, config.train.batch_size, config.seed, start
@@ -262,11 +264,7 @@ def _prepare_folder(config, model_dir, resume):
         raise FileExistsError(
             f"{model_dir!r} holds a run already: add --resume to go on with it, or choose another --model_dir."
         )
-    os.makedirs(model_dir, exist_ok=True)
-    temporary = f"{path}.writing"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write("".join(f"{line}\n" for line in flags.to_lines(config)))
-    os.replace(temporary, path)
+    write_file(path, "".join(f"{line}\n" for line in flags.to_lines(config)))
 
 
 @contextlib.contextmanager
@@ -361,14 +359,11 @@ def _device_name():
     return platform.processor() or "CPU"
 
 
-def _read_json(path):
-    with open(path, encoding="utf-8") as file:
+def read_run(model_dir: str) -> dict:
+    """Returns what `run.json` says: seed, commit, versions, hardware, minutes of training, validations."""
+    with open(os.path.join(model_dir, RUN), encoding="utf-8") as file:
         return json.load(file)
 
 
 def _write_json(path, value):
-    temporary = f"{path}.writing"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2)
-        file.write("\n")
-    os.replace(temporary, path)
+    write_file(path, json.dumps(value, indent=2) + "\n")

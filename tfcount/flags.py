@@ -10,12 +10,17 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from tfcount.config import ExperimentConfig
 from tfcount.methods import METHODS
 
-_DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+_DEFINE: dict[type, Callable] = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+}
 
 
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -40,7 +45,7 @@ def read(values: flags.FlagValues = flags.FLAGS) -> ExperimentConfig:
     top = parts.pop("", {})
     method = METHODS.get(top["method"])
     options = method.Config(**parts.pop(top["method"], {})) if method else None
-    types = {field.name: type(field.default) for field in dataclasses.fields(ExperimentConfig)}
+    types: dict[str, Callable] = {field.name: type(field.default) for field in dataclasses.fields(ExperimentConfig)}
     return ExperimentConfig(**top, options=options, **{name: types[name](**part) for name, part in parts.items()})
 
 
@@ -68,11 +73,12 @@ def from_file(path: str) -> ExperimentConfig:
     return read(values)
 
 
-def run(main: Callable[[Sequence[str]], int | None]) -> None:
+def run(main: Callable[[Sequence[str]], int | None], takes_arguments: bool = False) -> None:
     """Runs the main function of a command; what a user can mend is told in a line, without a traceback."""
+    logging.set_verbosity(logging.WARNING)
 
     def guarded(argv):
-        if len(argv) > 1 and not getattr(main, "takes_arguments", False):
+        if len(argv) > 1 and not takes_arguments:
             return _fail(f"unexpected arguments {argv[1:]}; flags are written like --model_dir=DIR.")
         try:
             return main(argv)

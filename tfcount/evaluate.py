@@ -1,0 +1,134 @@
+"""Measures a trained counter: `python -m tfcount.evaluate --model_dir=runs/sha --data_dir=data/sha --split=test`."""
+
+import csv
+import io
+import json
+import os
+import sys
+
+import matplotlib.figure
+import numpy as np
+import tqdm
+from absl import flags
+
+import tfcount.flags
+from tfcount import evaluation, experiment
+from tfcount.data import schema, streams
+from tfcount.data.records import Records
+from tfcount.files import write_file
+
+_WORST = 4
+
+
+def main(argv):
+    """Counts a split, prints a table, and writes `evaluation.json`, `predictions.csv` and `evaluation.png`."""
+    values = flags.FLAGS
+    counter, config = experiment.load_counter(values.model_dir)
+    records = Records.open(values.data_dir or config.data.dir, values.split)
+    manifest = schema.read_manifest(records.folder)
+    bar = tqdm.tqdm(streams.evaluation(records), total=len(records.rows), unit="image", desc=values.split, leave=False)
+    results = evaluation.evaluate(evaluation.density_function(counter), counter.stride, bar)
+    summary = {"dataset": manifest["dataset"], "split": values.split, **evaluation.summarize(results)}
+    if "train" in manifest["splits"]:
+        train_counts = [row.count for row in schema.read_index(records.folder, "train")]
+        truth = [result.ground_truth for result in results]
+        summary["mean_count_mae"] = evaluation.mean_count_mae(train_counts, truth)
+    summary["run"] = experiment.read_run(values.model_dir)
+
+    output = values.output or values.model_dir
+    write_file(os.path.join(output, "predictions.csv"), predictions_csv(results))
+    write_file(os.path.join(output, "evaluation.png"), draw(results, summary, records))
+    write_file(os.path.join(output, "evaluation.json"), json.dumps(summary, indent=2) + "\n")
+    sys.stdout.write(table(summary))
+    sys.stdout.write(f"Written: {output} (evaluation.json, predictions.csv, evaluation.png)\n")
+
+
+def predictions_csv(results) -> str:
+    """Returns `image_id,ground_truth,predicted` lines, sorted by id."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image_id", "ground_truth", "predicted"])
+    for result in sorted(results, key=lambda result: result.image_id):
+        writer.writerow([result.image_id, f"{result.ground_truth:g}", f"{result.predicted:.4f}"])
+    return text.getvalue()
+
+
+def table(summary: dict) -> str:
+    """Returns the metrics, one a line, with their 95 % intervals."""
+    lines = [f"{summary['dataset']} {summary['split']}: {summary['images']} images"]
+    for name, digits in (("mae", 2), ("rmse", 2), ("nae", 3), ("mre", 3)):
+        if summary[name] is None:
+            lines.append(f"  {name.upper():<8} not defined: no image shows anyone")
+            continue
+        low, high = summary["interval"][name]
+        lines.append(
+            f"  {name.upper():<8}{summary[name]:>9.{digits}f}   95 % interval {low:.{digits}f} to {high:.{digits}f}"
+        )
+    if summary["game"]:
+        lines.append(f"  {'GAME':<8}{''.join(f'{value:>9.2f}' for value in summary['game'])}   levels 0 to 3")
+    if "mean_count_mae" in summary:
+        lines.append(f"  {'MAE':<8}{summary['mean_count_mae']:>9.2f}   of always answering the mean count of train")
+    return "\n".join(lines) + "\n"
+
+
+def draw(results, summary: dict, records: Records) -> bytes:
+    """Draws predicted against true counts, the bias by count and by size, and the images with the largest errors.
+
+    Returns:
+      The picture as PNG.
+    """
+    figure = matplotlib.figure.Figure(figsize=(15, 9.5), layout="constrained")
+    figure.suptitle(
+        f"{summary['dataset']} {summary['split']}: MAE {summary['mae']:.1f}, RMSE {summary['rmse']:.1f} "
+        f"({summary['images']} images)"
+    )
+    above, below = np.asarray(figure.subfigures(2, 1, height_ratios=(1.15, 1)))
+    scatter, by_count, by_size = above.subplots(1, 3)
+
+    truth = np.array([result.ground_truth for result in results])
+    predicted = np.array([result.predicted for result in results])
+    limit = 1.05 * max(truth.max(), predicted.max(), 1.0)
+    scatter.plot([0, limit], [0, limit], color="0.7", zorder=0)
+    scatter.scatter(truth, predicted, s=14, alpha=0.7, edgecolor="none")
+    # Linear up to 10 and logarithmic above: sparse images and empty ones are seen as well as crowds.
+    scatter.set_xscale("symlog", linthresh=10)
+    scatter.set_yscale("symlog", linthresh=10)
+    scatter.set(xlim=(0, limit), ylim=(0, limit), xlabel="true count", ylabel="predicted count")
+    _draw_bias(by_count, summary["bias_by_count"], "true count")
+    _draw_bias(by_size, summary["bias_by_megapixels"], "megapixels")
+
+    worst = sorted(results, key=lambda result: -abs(result.predicted - result.ground_truth))[:_WORST]
+    below.suptitle("largest errors", fontsize="medium")
+    images = {
+        example["id"].numpy().decode(): example["image"].numpy()[0]
+        for example in streams.evaluation(records.select({result.image_id for result in worst}))
+    }
+    for axes, result in zip(np.atleast_1d(below.subplots(1, len(worst))), worst, strict=True):
+        axes.imshow(images[result.image_id])
+        axes.set_title(
+            f"{result.image_id}: {result.ground_truth:g} people, predicted {result.predicted:.0f}", fontsize="small"
+        )
+        axes.axis("off")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
+
+
+def _draw_bias(axes, groups, label):
+    names = [f"{group['from']:g} " + ("and more" if group["to"] is None else f"to {group['to']:g}") for group in groups]
+    positions = np.arange(len(groups))
+    axes.bar(positions - 0.2, [group["mae"] for group in groups], 0.4, label="MAE", color="0.75")
+    axes.bar(positions + 0.2, [group["bias"] for group in groups], 0.4, label="bias (predicted - true)")
+    ticks = [f"{name}\n{group['images']} images" for name, group in zip(names, groups, strict=True)]
+    axes.set_xticks(positions, ticks, fontsize="small")
+    axes.axhline(0, color="0.3", linewidth=0.8)
+    axes.set(xlabel=label, ylabel="people an image")
+    axes.legend(frameon=False)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("model_dir", None, "Folder of the run.", required=True)
+    flags.DEFINE_string("data_dir", None, "Folder of records; the one that the run was trained on if not given.")
+    flags.DEFINE_string("split", "test", "Split to count.")
+    flags.DEFINE_string("output", None, "Folder of the results; --model_dir if not given.")
+    tfcount.flags.run(main)

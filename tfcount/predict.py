@@ -1,0 +1,111 @@
+"""Counts people in pictures: `python -m tfcount.predict --savedmodel=savedmodels/sha picture.jpg folder/`."""
+
+import json
+import os
+import sys
+
+import cv2
+import matplotlib
+import numpy as np
+import tqdm
+from absl import flags
+
+import tfcount.flags
+from tfcount import serving
+from tfcount.files import write_file
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def main(argv):
+    """Prints a table of counts, and writes overlays and a JSON if asked to; 1 if a picture could not be read."""
+    paths = find_images(argv[1:])
+    counter = serving.load(flags.FLAGS.savedmodel)
+    output = flags.FLAGS.output
+    counts, failures = {}, 0
+    width = max(len(path) for path in paths)
+    for path in tqdm.tqdm(paths, unit="image", disable=len(paths) == 1, leave=False):
+        try:
+            image = serving.read_image(path)
+        except (ValueError, OSError) as error:
+            tqdm.tqdm.write(f"Error: {error}", sys.stderr)
+            failures += 1
+            continue
+        density = counter.density(image)
+        counts[path] = float(density.sum(dtype=np.float64))
+        tqdm.tqdm.write(f"{path:<{width}}  {counts[path]:>10.1f}", sys.stdout)
+        if output:
+            drawn = draw_overlay(image, density, counter.stride, counts[path])
+            write_file(
+                os.path.join(output, _overlay_name(path, paths)), cv2.imencode(".jpg", drawn[..., ::-1])[1].tobytes()
+            )
+    if len(counts) > 1:
+        sys.stdout.write(f"{f'{len(counts)} images':<{width}}  {sum(counts.values()):>10.1f}\n")
+    if output:
+        write_file(os.path.join(output, "counts.json"), json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(f"Written: {output} (overlays, counts.json)\n")
+    return 1 if failures else 0
+
+
+def find_images(arguments) -> list[str]:
+    """Returns the image files among the arguments, and those directly inside the folders among them, sorted.
+
+    Raises:
+      ValueError: if there are no arguments, or a folder holds no image.
+      FileNotFoundError: if a path does not exist.
+    """
+    if not arguments:
+        raise ValueError("which pictures? Name files or folders: python -m tfcount.predict --savedmodel=DIR IMAGE ...")
+    paths = []
+    for argument in arguments:
+        if os.path.isdir(argument):
+            inside = sorted(name for name in os.listdir(argument) if name.lower().endswith(EXTENSIONS))
+            if not inside:
+                raise ValueError(f"{argument!r} holds no image ({', '.join(EXTENSIONS)}).")
+            paths += [os.path.join(argument, name) for name in inside]
+        elif os.path.isfile(argument):
+            paths.append(argument)
+        else:
+            raise FileNotFoundError(f"{argument!r} does not exist.")
+    return list(dict.fromkeys(paths))
+
+
+def draw_overlay(image, density, stride: int, count: float) -> np.ndarray:
+    """Draws a density map as a heat map over its image, with the count in a strip above.
+
+    Args:
+      image: `(height, width, 3)` uint8, RGB.
+      density: `(h, w)` people per cell.
+      stride: side of a cell, pixels.
+      count: number to write.
+
+    Returns:
+      `(height + strip, width, 3)` uint8, RGB.
+    """
+    height, width = image.shape[:2]
+    rows, columns = density.shape
+    enlarged = cv2.resize(density, (columns * stride, rows * stride), interpolation=cv2.INTER_LINEAR)[:height, :width]
+    # The 99.5th percentile, not the maximum: one bright cell must not hide the rest.
+    shown = np.clip(enlarged / max(float(np.quantile(density, 0.995)), 1e-3), 0, 1)
+    heat = matplotlib.colormaps["inferno"](shown)[..., :3] * 255
+    opacity = 0.75 * np.sqrt(shown)[..., None]
+    drawn = (image * (1 - opacity) + heat * opacity).astype(np.uint8)
+    scale = max(0.4, min(width, 1600) / 1000)
+    strip = np.full((round(34 * scale) + 6, width, 3), 24, np.uint8)
+    origin = (round(8 * scale), strip.shape[0] - round(10 * scale) - 2)
+    cv2.putText(strip, f"{count:.1f} people", origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255,) * 3, 1, cv2.LINE_AA)
+    return np.concatenate([strip, drawn])
+
+
+def _overlay_name(path, paths):
+    """Returns a file name for an overlay that no other picture has."""
+    name = os.path.basename(path)
+    if sum(os.path.basename(other) == name for other in paths) > 1:
+        name = os.path.normpath(path).replace(os.sep, "_").lstrip("._")
+    return f"{name}_overlay.jpg"
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("savedmodel", None, "Folder of a SavedModel, or of a run.", required=True)
+    flags.DEFINE_string("output", None, "Folder for overlays and counts.json.")
+    tfcount.flags.run(main, takes_arguments=True)

@@ -1,0 +1,163 @@
+"""SavedModels: counters that run where tfcount is not installed, and `load`, which runs them here."""
+
+import os
+import shutil
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from tfcount import evaluation, experiment
+from tfcount.data.streams import decode_image
+
+
+class CountingModule(tf.Module):
+    """A counter with the signatures that TensorFlow Serving offers.
+
+    `serving_default`: `image_bytes` (batch,) strings, JPEG or PNG of any sizes -> `count` (batch,) float32.
+    `density`: `image` (batch, height, width, 3) uint8 -> `density` (batch, h, w, 1) float32, people per cell, and
+    `count` (batch,) float32.
+
+    Args:
+      counter: images -> density.
+    """
+
+    def __init__(self, counter):
+        super().__init__()
+        self.counter = counter
+        self.stride = tf.constant(counter.stride)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")])
+    def density(self, image):
+        """Returns the density and the count of images of one size."""
+        density = self.counter(image, training=False)
+        return {"density": density, "count": tf.reduce_sum(density, [1, 2, 3])}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def count(self, image_bytes):
+        """Returns the counts of encoded images, one after the other: their sizes may differ."""
+
+        def count_one(encoded):
+            return self.density(decode_image(encoded)[None])["count"][0]
+
+        return {"count": tf.map_fn(count_one, image_bytes, fn_output_signature=tf.TensorSpec([], tf.float32))}
+
+
+def export(counter, output: str) -> str:
+    """Writes a counter as the next version of a SavedModel.
+
+    Args:
+      counter: images -> density.
+      output: folder of the versions, as TensorFlow Serving expects it: `output/1`, `output/2`, ...
+
+    Returns:
+      The folder of the new version.
+    """
+    os.makedirs(output, exist_ok=True)
+    version = max([0, *_versions(output)]) + 1
+    temporary = os.path.join(output, f".writing-{version}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    module = CountingModule(counter)
+    tf.saved_model.save(module, temporary, signatures={"serving_default": module.count, "density": module.density})
+    target = os.path.join(output, str(version))
+    os.rename(temporary, target)
+    return target
+
+
+class LoadedCounter:
+    """A trained counter, ready to count.
+
+    Args:
+      density: function of `(1, height, width, 3)` uint8 images to `(1, h, w, 1)` people per cell.
+      stride: side of a cell, pixels.
+    """
+
+    def __init__(self, density, stride: int):
+        self.stride = stride
+        self._density = density
+
+    def density(self, image) -> np.ndarray:
+        """Returns the density map `(ceil(height / stride), ceil(width / stride))` of an image, people per cell.
+
+        Args:
+          image: path of an image, or an array `(height, width, 3)` or `(height, width)`, uint8, RGB or grey.
+
+        Raises:
+          FileNotFoundError: if the file does not exist.
+          ValueError: if the file is not an image, or the array not of such a form.
+        """
+        image = read_image(image) if isinstance(image, str | os.PathLike) else _as_rgb(image)
+        return np.asarray(self._density(image[None]))[0, ..., 0]
+
+    def count(self, image) -> float:
+        """Returns the number of people in an image, the sum of its density; for the arguments see `density`."""
+        return float(self.density(image).sum(dtype=np.float64))
+
+
+def load(path: str | os.PathLike) -> LoadedCounter:
+    """Loads a run of `tfcount.train` or a SavedModel of `tfcount.export`.
+
+    Args:
+      path: folder of a run, of a SavedModel, or of the versions of one (the newest is taken).
+
+    Raises:
+      FileNotFoundError: if there is neither.
+
+    Example:
+      >>> tfcount.load("savedmodels/sha").count("picture.jpg")
+    """
+    path = os.fspath(path)
+    if os.path.isfile(os.path.join(path, experiment.FLAGS)):
+        counter, _ = experiment.load_counter(path)
+        return LoadedCounter(evaluation.density_function(counter), counter.stride)
+    versions = _versions(path) if os.path.isdir(path) else []
+    folder = os.path.join(path, str(max(versions))) if versions else path
+    if not os.path.isfile(os.path.join(folder, "saved_model.pb")):
+        raise FileNotFoundError(
+            f"{path!r} holds neither a run of tfcount.train ({experiment.FLAGS}) nor a SavedModel of tfcount.export "
+            "(saved_model.pb)."
+        )
+    model = tf.saved_model.load(folder)
+    if "density" not in model.signatures:
+        raise ValueError(f"The SavedModel in {folder!r} has no signature `density`: it is not from tfcount.export.")
+    signature = model.signatures["density"]
+
+    def density(images, model=model):  # The model owns the variables of its signatures.
+        return signature(image=tf.constant(images))["density"]
+
+    return LoadedCounter(density, int(model.stride))
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Reads an image file of any kind that OpenCV knows, turned upright as its EXIF data say.
+
+    Returns:
+      `(height, width, 3)` uint8, RGB.
+
+    Raises:
+      FileNotFoundError: if the file does not exist.
+      ValueError: if it is not an image or is damaged.
+    """
+    with open(path, "rb") as file:
+        encoded = np.frombuffer(file.read(), np.uint8)
+    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+    if image is None:
+        raise ValueError(f"{os.fspath(path)} cannot be read as an image: it is empty, damaged or of an unknown kind.")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _as_rgb(image):
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, -1)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
+        raise ValueError(
+            "`image` must be a path or a uint8 array (height, width, 3), RGB. "
+            f"Received: shape {image.shape}, dtype {image.dtype}."
+        )
+    return image
+
+
+def _versions(folder):
+    """Returns the numbers of the versions in a folder."""
+    return [int(name) for name in os.listdir(folder) if name.isdigit()]
