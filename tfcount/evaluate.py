@@ -66,6 +66,8 @@ def table(summary: dict) -> str:
         )
     if summary["game"]:
         lines.append(f"  {'GAME':<8}{''.join(f'{value:>9.2f}' for value in summary['game'])}   levels 0 to 3")
+    if summary["kendall_tau"] is not None:
+        lines.append(f"  {'TAU':<8}{summary['kendall_tau']:>9.3f}   Kendall: are the images in the right order?")
     if "mean_count_mae" in summary:
         lines.append(f"  {'MAE':<8}{summary['mean_count_mae']:>9.2f}   of always answering the mean count of train")
     return "\n".join(lines) + "\n"

@@ -80,7 +80,8 @@ def summarize(results: list[ImageResult]) -> dict:
 
     Returns:
       `images`, `mae`, `rmse`, `nae`, `mre`, `game` (levels 0 to 3, or None where an image has no points), `interval`
-      (of each metric, the bootstrap 95 % interval), `bias_by_count` and `bias_by_megapixels`: mean error by groups.
+      (of each metric, the bootstrap 95 % interval), `kendall_tau`, and the mean error by groups:
+      `bias_by_count` and `bias_by_megapixels`.
 
     Raises:
       ValueError: if there is no result.
@@ -95,6 +96,7 @@ def summarize(results: list[ImageResult]) -> dict:
         "images": len(results),
         **count_metrics(truth, predicted),
         "game": np.mean(errors, 0).tolist() if len(errors) == len(results) else None,
+        "kendall_tau": _number(counting.kendall_tau(truth, predicted)),
         "bias_by_count": _bias(truth, truth, predicted, _COUNT_GROUPS),
         "bias_by_megapixels": _bias(megapixels, truth, predicted, _SIZE_GROUPS),
     }

@@ -33,6 +33,9 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("id", None, "The image to draw.", flag_values=values)
     flags.DEFINE_string("split", "train", "The split of --id.", flag_values=values)
     flags.DEFINE_string("out", None, "The picture to write: .png or .jpg.", flag_values=values)
+    flags.DEFINE_bool(
+        "points", True, "Draw the points and a caption; --nopoints gives the image alone.", flag_values=values
+    )
     flags.DEFINE_bool("check", False, "Check every record instead of drawing one.", flag_values=values)
 
 
@@ -45,7 +48,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
             raise ValueError("give either --id and --out, or --check.")
         if values.check:
             return _report(argv[1])
-        _write_picture(values.out, draw(read_record(argv[1], values.split, values.id)))
+        record = read_record(argv[1], values.split, values.id)
+        _write_picture(values.out, draw(record) if values.points else decode(record))
     except (ValueError, OSError) as error:
         sys.stderr.write(f"Error: {error}\n")
         return 1
@@ -79,6 +83,18 @@ def read_record(folder: str, split: str, image_id: str) -> dict[str, Any]:
     raise ValueError(f"{path} does not hold {image_id!r}, as the index says: build the records again.")
 
 
+def decode(record: dict[str, Any]) -> np.ndarray:
+    """Returns the image of a record, (h, w, 3) uint8 in OpenCV's order of channels.
+
+    Raises:
+      ValueError: if it cannot be decoded.
+    """
+    picture = cv2.imdecode(np.frombuffer(record["image"], np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ValueError(f"The image of {record['id'].decode()!r} cannot be decoded: build the records again.")
+    return picture
+
+
 def draw(record: dict[str, Any]) -> np.ndarray:
     """Draws the points of a record on its image, with a caption below.
 
@@ -92,9 +108,7 @@ def draw(record: dict[str, Any]) -> np.ndarray:
       ValueError: if the image cannot be decoded.
     """
     name = record["id"].decode()
-    picture = cv2.imdecode(np.frombuffer(record["image"], np.uint8), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise ValueError(f"The image of {name!r} cannot be decoded: build the records again.")
+    picture = decode(record)
     scale = -(-LEAST_SIDE // max(picture.shape[:2]))
     picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     radius = max(1.5, max(picture.shape[:2]) / 500)

@@ -18,7 +18,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from tfcount.data import schema
-from tfrecords_tools import crowd_renderer, writing
+from tfrecords_tools import build, crowd_renderer, writing
 
 DATASET = "synthetic"
 
@@ -157,16 +157,21 @@ def _check(flag: str, value: int, least: int, most: int | None = None) -> None:
         raise ValueError(f"--{flag} must be {limits}. Received: {value}.")
 
 
-def define_flags() -> None:
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the flags of the command; not on import, since other commands have flags of the same names."""
-    flags.DEFINE_string("output", None, "Folder of records to make.", required=True)
-    flags.DEFINE_integer("train_images", 200, "Number of images of the split train.")
-    flags.DEFINE_integer("test_images", 50, "Number of images of the split test; 0 leaves it out.")
-    flags.DEFINE_integer("height", 384, "Height of the images, pixels.")
-    flags.DEFINE_integer("width", 512, "Width of the images, pixels.")
-    flags.DEFINE_integer("max_people", 1500, "The most people that an image shows.")
-    flags.DEFINE_integer("seed", 0, "Another seed makes other images.")
-    flags.DEFINE_bool("overwrite", False, "Replace the records in --output, once the new ones are complete.")
+    flags.DEFINE_string("output", None, "Folder of records to make.", required=True, flag_values=values)
+    for name, default, text in (
+        ("train_images", 200, "Number of images of the split train."),
+        ("test_images", 50, "Number of images of the split test; 0 leaves it out."),
+        ("height", 384, "Height of the images, pixels."),
+        ("width", 512, "Width of the images, pixels."),
+        ("max_people", 1500, "The most people that an image shows."),
+        ("seed", 0, "Another seed makes other images."),
+    ):
+        flags.DEFINE_integer(name, default, text, flag_values=values)
+    flags.DEFINE_bool(
+        "overwrite", False, "Replace the records in --output, once the new ones are complete.", flag_values=values
+    )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -194,8 +199,7 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt as interrupt:
         sys.stderr.write(f"\n{interrupt}\n")
         return 130
-    for name, split in manifest["splits"].items():
-        sys.stdout.write(f"{name}: {split['images']:,} images, {split['points']:,} people\n")
+    sys.stdout.write(build.summarize(manifest))
     return 0
 
 

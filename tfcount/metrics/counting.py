@@ -4,6 +4,7 @@ Each function takes `ground_truth` and `predicted`, both `(images,)` or `(..., i
 """
 
 import numpy as np
+import scipy.stats
 
 
 def mae(ground_truth, predicted):
@@ -28,6 +29,11 @@ def mre(ground_truth, predicted):
     """Returns the mean absolute error over the mean count (Xu et al., ICCV 2019); NaN if nobody is shown."""
     mean = np.mean(ground_truth, -1)
     return np.where(mean > 0, mae(ground_truth, predicted) / np.where(mean > 0, mean, 1), np.nan)[()]
+
+
+def kendall_tau(ground_truth, predicted) -> float:
+    """Returns Kendall's tau-b: 1 if all images are in the right order, 0 by chance, NaN if either is constant."""
+    return float(scipy.stats.kendalltau(ground_truth, predicted).statistic)
 
 
 METRICS = {"mae": mae, "rmse": rmse, "nae": nae, "mre": mre}

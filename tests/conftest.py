@@ -1,0 +1,47 @@
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcount import experiment
+
+# Two logical processors, so that a strategy over several devices can be tested on any machine.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+@pytest.fixture(scope="session")
+def two_replicas():
+    """One strategy a session: two would collide."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+    monkeypatch.setattr(experiment, "strategy", tf.distribute.get_strategy)
+
+
+@pytest.fixture(scope="session")
+def crowds(tmp_path_factory):
+    """Records of a few small rendered crowds."""
+    from tfrecords_tools import synthesize
+
+    folder = str(tmp_path_factory.mktemp("records") / "crowds")
+    synthesize.synthesize(folder, train_images=12, test_images=4, height=96, width=128, max_people=60)
+    return folder
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder that holds `data/`, `weights/` and `reference/`."""
+    folder = os.environ.get("TFCOUNT_DATA")
+    if not folder:
+        pytest.skip("needs real data: set TFCOUNT_DATA to the folder that holds data/, weights/ and reference/")
+    return folder

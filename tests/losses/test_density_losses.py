@@ -1,0 +1,86 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcount.losses import DENSITY_LOSSES
+from tfcount.losses.block_count import BlockCountLoss, block_count
+from tfcount.losses.density_l2 import density_l2
+
+
+def test_density_l2_golden():
+    """0.5 * ((0 - 1)^2 + (3 - 0)^2) = 5."""
+    y_true, y_pred = np.array([[[[1.0], [0.0]]]]), np.array([[[[0.0], [3.0]]]])
+    np.testing.assert_allclose(density_l2(y_true, y_pred), [5.0])
+
+
+def test_block_count_golden():
+    """Cells: |0 - 1| + |3 - 0| = 4; the one block of 2 x 2, which reaches beyond the map: |3 - 1| = 2."""
+    y_true, y_pred = np.array([[[[1.0], [0.0]]]]), np.array([[[[0.0], [3.0]]]])
+    np.testing.assert_allclose(block_count(y_true, y_pred, sizes=(1, 2)), [6.0])
+
+
+def test_block_count_agrees_with_plain_loops(rng):
+    y_true, y_pred = rng.random((2, 3, 5, 7, 1))
+    expected = np.zeros(3)
+    for image in range(3):
+        for size in (1, 2, 4):
+            for top in range(0, 5, size):
+                for left in range(0, 7, size):
+                    block = np.s_[image, top : top + size, left : left + size]
+                    expected[image] += abs(y_pred[block].sum() - y_true[block].sum())
+    np.testing.assert_allclose(block_count(y_true, y_pred, sizes=(1, 2, 4)), expected, rtol=1e-5)
+
+
+def test_block_sizes_must_be_positive():
+    with pytest.raises(ValueError, match=r"`sizes` must be positive numbers of cells. Received: sizes=\(0, 1\)"):
+        BlockCountLoss(sizes=(0, 1))
+
+
+@pytest.mark.parametrize("name", DENSITY_LOSSES)
+class TestEveryDensityLoss:
+    def test_one_value_an_example(self, name, rng):
+        y_true, y_pred = rng.random((2, 3, 8, 8, 1)).astype("float32")
+        loss = DENSITY_LOSSES[name]()
+        assert loss.call(y_true, y_pred).shape == (3,)
+        one = loss.call(y_true[1:2], y_pred[1:2])
+        np.testing.assert_allclose(loss.call(y_true, y_pred)[1], one[0], rtol=1e-5)
+
+    def test_zero_at_the_optimum_and_for_empty_images(self, name, rng):
+        density = rng.random((2, 8, 8, 1)).astype("float32")
+        np.testing.assert_array_equal(DENSITY_LOSSES[name]().call(density, density), [0, 0])
+        np.testing.assert_array_equal(DENSITY_LOSSES[name]().call(0 * density, 0 * density), [0, 0])
+
+    def test_gradient_against_finite_differences(self, name, rng):
+        y_true, y_pred = (tf.constant(values) for values in rng.random((2, 1, 4, 4, 1)))
+        loss = DENSITY_LOSSES[name]()
+        # Away from the kinks of the absolute value.
+        y_pred = y_pred + 2.0
+        with tf.GradientTape() as tape:
+            tape.watch(y_pred)
+            value = loss.call(y_true, y_pred)
+        gradient = tape.gradient(value, y_pred).numpy().ravel()
+        for index in range(16):
+            step = tf.reshape(tf.one_hot(index, 16, 1e-4, 0.0, dtype=tf.float64), (1, 4, 4, 1))
+            difference = (loss.call(y_true, y_pred + step) - loss.call(y_true, y_pred - step)) / 2e-4
+            assert gradient[index] == pytest.approx(float(difference[0]), rel=1e-5)
+
+    def test_eager_equals_graph(self, name, rng):
+        y_true, y_pred = rng.random((2, 2, 5, 6, 1)).astype("float32")
+        loss = DENSITY_LOSSES[name]()
+        graph = tf.function(loss.call, input_signature=[tf.TensorSpec([None, None, None, 1])] * 2)
+        np.testing.assert_allclose(graph(y_true, y_pred), loss.call(y_true, y_pred), rtol=1e-5)
+
+    def test_json_round_trip(self, name, rng):
+        loss = DENSITY_LOSSES[name]()
+        copy = type(loss).from_config(loss.get_config())
+        y_true, y_pred = rng.random((2, 2, 4, 4, 1)).astype("float32")
+        np.testing.assert_array_equal(copy.call(y_true, y_pred), loss.call(y_true, y_pred))
+
+    def test_trains_in_plain_keras(self, name, rng):
+        """The losses are of use without anything else of tfcount."""
+        model = keras.Sequential([keras.layers.Conv2D(1, 3, padding="same")])
+        model.compile(optimizer=keras.optimizers.Adam(0.01), loss=DENSITY_LOSSES[name]())
+        images = rng.random((4, 8, 8, 3)).astype("float32")
+        history = model.fit(images, images.sum(-1, keepdims=True), epochs=15, verbose=0)
+        assert history.history["loss"][-1] < 0.7 * history.history["loss"][0]

@@ -1,0 +1,97 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcount import experiment
+from tfcount.config import TrainConfig
+from tfcount.data.streams import DensityConfig
+from tfcount.methods import supervised
+from tfcount.models import build_counter
+
+
+def batch(rng, images=4):
+    return {
+        "image": rng.integers(0, 256, (images, 32, 32, 3), dtype=np.uint8),
+        "density": rng.random((images, 8, 8, 1)).astype("float32"),
+    }
+
+
+def build(config):
+    keras.utils.set_random_seed(0)
+    method = supervised.build(supervised.Config(), build_counter("mcnn"), DensityConfig())
+    optimizer = experiment.build_optimizer(config)
+    optimizer.build(method.trainable_variables)
+    method.compile(optimizer=optimizer, jit_compile=False)
+    return method
+
+
+def train(method, batches):
+    data = tf.data.Dataset.from_generator(
+        lambda: iter(batches),
+        output_signature={
+            "image": tf.TensorSpec([4, 32, 32, 3], tf.uint8),
+            "density": tf.TensorSpec([4, 8, 8, 1], tf.float32),
+        },
+    )
+    return method.fit(data, epochs=1, shuffle=False, verbose=0).history["loss"][0]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_two_replicas_train_like_one(two_replicas, rng, optimizer):
+    batches = [batch(rng) for _ in range(3)]
+    config = TrainConfig(steps=3, warmup_steps=0, learning_rate=1e-4, optimizer=optimizer, ema=0.5)
+    one = build(config)
+    loss = train(one, batches)
+    with two_replicas.scope():
+        two = build(config)
+    assert train(two, batches) == pytest.approx(loss, rel=1e-4)
+    for first, second in zip(one.trainable_variables, two.trainable_variables, strict=True):
+        np.testing.assert_allclose(second.numpy(), first.numpy(), rtol=1e-2, atol=1e-5)
+
+
+def test_weighted_parts():
+    """Values 1, 3, 100 with weights 1, 1, 0 have the mean 2; values without weights 4, 4, 4 the mean 4: loss 6."""
+
+    class Weighted(supervised.Supervised):
+        def compute_losses(self, batch, training):
+            tie = 0 * tf.reduce_sum(self.counter(batch["image"]))
+            return {
+                "masked": (tf.constant([1.0, 3.0, 100.0]) + tie, tf.constant([1.0, 1.0, 0.0])),
+                "plain": tf.fill([3], 4.0),
+            }
+
+    method = Weighted(build_counter("mcnn"), None)
+    method.build_metrics(["masked", "plain"])
+    method.compile(optimizer=keras.optimizers.SGD(0.0), jit_compile=False)
+    logs = method.train_step({"image": np.zeros((3, 8, 8, 3), np.uint8)})
+    assert {name: float(value) for name, value in logs.items()} == {"loss": 6, "masked": 2, "plain": 4}
+
+
+def test_a_loss_that_is_not_finite_leaves_the_weights(rng):
+    method = build(TrainConfig(steps=3, warmup_steps=0))
+    before = [variable.numpy() for variable in method.trainable_variables]
+    bad = batch(rng)
+    bad["density"][1, 2, 3] = np.nan
+    with pytest.raises(tf.errors.InvalidArgumentError, match="loss 'density' is not finite"):
+        train(method, [bad])
+    for variable, value in zip(method.trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_float16_scales_the_loss(rng):
+    with experiment.precision("mixed_float16"):
+        method = build(TrainConfig(steps=3, warmup_steps=0, precision="mixed_float16", optimizer="adam"))
+    assert isinstance(method.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert np.isfinite(train(method, [batch(rng)]))
+
+
+def test_schedule():
+    """Up in a line for 10 steps, then half a cosine down to zero: half of the highest value in the middle."""
+    config = TrainConfig(steps=110, warmup_steps=10, learning_rate=1.0)
+    rate = experiment.build_optimizer(config)._learning_rate
+    np.testing.assert_allclose([rate(step) for step in (0, 5, 10, 60, 110)], [0, 0.5, 1, 0.5, 0], atol=1e-6)
+    constant = experiment.build_optimizer(
+        TrainConfig(steps=110, warmup_steps=0, schedule="constant", learning_rate=2.0)
+    )
+    np.testing.assert_allclose([constant._learning_rate(step) for step in (0, 110)], [2, 2])

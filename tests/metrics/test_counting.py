@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from tfcount.metrics import counting
+
+TRUTH = np.array([10.0, 0.0, 20.0])
+PREDICTED = np.array([12.0, 3.0, 10.0])
+
+
+def test_golden():
+    """Errors 2, 3, -10. MAE 15 / 3; RMSE sqrt(113 / 3); NAE (2 / 10 + 10 / 20) / 2; MRE 5 / (30 / 3)."""
+    assert counting.mae(TRUTH, PREDICTED) == 5
+    assert counting.rmse(TRUTH, PREDICTED) == pytest.approx(np.sqrt(113 / 3))
+    assert counting.nae(TRUTH, PREDICTED) == pytest.approx(0.35)
+    assert counting.mre(TRUTH, PREDICTED) == pytest.approx(0.5)
+
+
+def test_nobody_in_any_image():
+    empty = np.zeros(3)
+    assert counting.mae(empty, PREDICTED) == pytest.approx(25 / 3)
+    assert np.isnan(counting.nae(empty, PREDICTED))
+    assert np.isnan(counting.mre(empty, PREDICTED))
+
+
+def test_intervals_hold_the_value_and_shrink_with_the_number_of_images(rng):
+    truth = rng.uniform(50, 500, 400)
+    predicted = truth + rng.normal(0, 30, 400)
+    few = counting.bootstrap_intervals(truth[:50], predicted[:50])
+    many = counting.bootstrap_intervals(truth, predicted)
+    for name, metric in counting.METRICS.items():
+        low, high = many[name]
+        assert low < metric(truth, predicted) < high
+        assert high - low < few[name][1] - few[name][0]
+
+
+def test_interval_of_the_mean_agrees_with_the_normal_distribution(rng):
+    errors = rng.exponential(30, 1000)
+    low, high = counting.bootstrap_intervals(np.full(1000, 100.0), 100 + errors)["mae"]
+    half = 1.96 * errors.std() / np.sqrt(1000)
+    assert (high - low) / 2 == pytest.approx(half, rel=0.05)
+
+
+def test_one_image_has_an_interval_of_no_width():
+    assert counting.bootstrap_intervals(np.array([5.0]), np.array([7.0]))["mae"] == (2, 2)
+
+
+def test_kendall_tau():
+    """Of three pairs, two are in order, and (10, 20) -> (12, 10) is not: (2 - 1) / 3."""
+    assert counting.kendall_tau(TRUTH, PREDICTED) == pytest.approx(1 / 3)
+    assert np.isnan(counting.kendall_tau(np.zeros(3), PREDICTED))

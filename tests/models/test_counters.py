@@ -1,0 +1,161 @@
+import keras
+import numpy as np
+import pytest
+
+from tfcount import evaluation
+from tfcount.models import COUNTERS, build_counter, encoders
+
+
+@pytest.fixture(scope="module", params=sorted(COUNTERS))
+def counter(request):
+    keras.utils.set_random_seed(0)
+    return build_counter(request.param, **({} if request.param == "mcnn" else {"encoder_weights": "none"}))
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (33, 50), (64, 96), (100, 61)])
+def test_any_size(counter, rng, height, width):
+    images = rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    density = counter(images)
+    rows, columns = -(-height // counter.stride), -(-width // counter.stride)
+    assert density.shape == (2, rows, columns, 1)
+    assert density.dtype == "float32"
+    assert np.min(density) >= 0
+
+
+def test_one_graph_for_all_sizes(counter, rng):
+    density = evaluation.density_function(counter)
+    for height, width in ((16, 24), (40, 33), (24, 16)):
+        images = rng.integers(0, 256, (1, height, width, 3), dtype=np.uint8)
+        np.testing.assert_allclose(density(images), counter(images), rtol=1e-3, atol=1e-5)
+    assert density.experimental_get_tracing_count() == 1
+
+
+def test_head_of_features(counter, rng):
+    images = rng.integers(0, 256, (1, 32, 48, 3), dtype=np.uint8)
+    np.testing.assert_allclose(counter.head(counter.features(images)), counter(images), rtol=1e-4, atol=1e-6)
+
+
+def test_weights_are_saved_and_read(counter, tmp_path, rng):
+    path = str(tmp_path / "counter.weights.h5")
+    counter.save_weights(path)
+    keras.utils.set_random_seed(1)
+    other = build_counter(counter.name, **({} if counter.name == "mcnn" else {"encoder_weights": "none"}))
+    other.load_weights(path)
+    images = rng.integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(other(images), counter(images))
+
+
+@pytest.mark.parametrize("name", sorted(COUNTERS))
+def test_sixteen_bits(name, rng):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        counter = build_counter(name, **({} if name == "mcnn" else {"encoder_weights": "none"}))
+    finally:
+        keras.config.set_dtype_policy(before)
+    images = rng.integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    assert counter(images).dtype == "float32"
+    assert all(weight.dtype == "float32" for weight in counter.weights)
+    assert counter.features(images).dtype == "bfloat16"
+
+
+def test_grey_weights_of_mcnn():
+    """0.299 * 100 + 0.587 * 50 + 0.114 * 200 = 82.05."""
+    features = build_counter("mcnn").features
+    grey = features.get_layer("preprocess")(np.array([[[[100, 50, 200]]]], np.uint8))
+    assert grey.shape == (1, 4, 4, 1)
+    np.testing.assert_allclose(grey[0, 0, 0, 0], 82.05, rtol=1e-5)
+
+
+def test_imagenet_preprocessing():
+    """Blue first, minus the mean: 10 - 103.939, 20 - 116.779, 30 - 123.68; padded at the bottom and right with zeros."""
+    prepared = np.asarray(encoders.ImageNetPreprocessing(8)(np.array([[[[30, 20, 10]]]], np.uint8)))
+    assert prepared.shape == (1, 8, 8, 3)
+    np.testing.assert_allclose(prepared[0, 0, 0], [-93.939, -96.779, -93.68], rtol=1e-5)
+    assert not prepared[0, 1:].any() and not prepared[0, :, 1:].any()
+
+
+@pytest.mark.parametrize(
+    "build, application, cuts",
+    [
+        (encoders.resnet50, "ResNet50", ["conv3_block4_out", "conv4_block6_out"]),
+        (lambda weights: encoders.vgg("vgg16", 4, weights), "VGG16", ["block4_conv3"]),
+    ],
+)
+def test_encoder_equals_keras_applications(build, application, cuts, tmp_path, rng):
+    """With the same weights file, and statistics of batch normalization that are not those of a new network."""
+    keras.utils.set_random_seed(0)
+    model = getattr(keras.applications, application)(include_top=False, weights=None)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
+    path = str(tmp_path / "weights.h5")
+    # Keras 3 reads classic weights files but writes only whole models in that format, whose groups are the same.
+    model.save(path)
+    reference = keras.Model(model.input, [model.get_layer(name).output for name in cuts])
+    images = rng.normal(0, 50, (1, 32, 48, 3)).astype("float32")
+    expected = reference(images, training=False)
+    result = build(path)(images)
+    for one, other in zip(keras.tree.flatten(result), keras.tree.flatten(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3 * np.abs(other).max())
+
+
+def test_frozen_normalization_has_the_gradients_of_batch_normalization(rng):
+    layer = encoders.FrozenNormalizedConvolution(4, 3)
+    images = rng.normal(size=(2, 5, 5, 3)).astype("float32")
+    layer(images)
+    layer.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in layer.weights])
+    convolution = keras.layers.Conv2D(4, 3, padding="same")
+    normalization = keras.layers.BatchNormalization(epsilon=1.001e-5)
+    normalization(convolution(images))
+    kernel, bias, gamma, beta, mean, variance = layer.get_weights()
+    convolution.set_weights([kernel, bias])
+    normalization.set_weights([gamma, beta, mean, variance])
+
+    import tensorflow as tf
+
+    with tf.GradientTape(persistent=True) as tape:
+        ours = tf.reduce_sum(tf.sin(layer(images)))
+        theirs = tf.reduce_sum(tf.sin(normalization(convolution(images), training=False)))
+    assert float(ours) == pytest.approx(float(theirs), rel=1e-4)
+    variables = layer.trainable_variables
+    others = [*convolution.trainable_variables, *normalization.trainable_variables]
+    for one, other in zip(tape.gradient(ours, variables), tape.gradient(theirs, others), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_missing_weights_file():
+    with pytest.raises(
+        FileNotFoundError, match=r"--encoder_weights must be 'imagenet', 'none' or an existing .h5 file"
+    ):
+        build_counter("resnet50", encoder_weights="no/such.h5")
+
+
+def test_file_that_is_no_weights_file(tmp_path):
+    path = tmp_path / "weights.h5"
+    path.write_text("not HDF5")
+    with pytest.raises(ValueError, match="is not a readable HDF5 file"):
+        build_counter("resnet50", encoder_weights=str(path))
+
+
+def test_weights_of_another_network(tmp_path):
+    path = str(tmp_path / "weights.h5")
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
+    with pytest.raises(ValueError, match="has no weights for layer 'block1_conv1' of VGG16"):
+        build_counter("csrnet", encoder_weights=path)
+
+
+def test_weights_that_cannot_be_downloaded(monkeypatch):
+    def fail(**kwargs):
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr(keras.applications, "VGG16", type("VGG16", (), {"__new__": lambda cls, **kwargs: fail()}))
+    with pytest.raises(FileNotFoundError, match=r"could not be downloaded .*--encoder_weights=PATH"):
+        build_counter("csrnet")
+
+
+def test_unknown_counter_and_option():
+    with pytest.raises(ValueError, match=r"`name` must be one of .*'mcnn'.* Received: 'mcn'"):
+        build_counter("mcn")
+    with pytest.raises(ValueError, match="Counter 'mcnn' has no option 'encoder_weights'"):
+        build_counter("mcnn", encoder_weights="none")

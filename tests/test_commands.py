@@ -1,0 +1,176 @@
+"""The commands, run as a user runs them, on a tiny run."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfcount
+from tfcount import experiment, serving
+from tfcount.config import ExperimentConfig, TrainConfig
+from tfcount.data.streams import DataConfig
+from tfcount.models import build_counter
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def command(module, *arguments, code=0):
+    result = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def run(crowds, tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("runs") / "run")
+    data = DataConfig(dir=crowds, crop=64, validation_fraction=0.25)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "strategy", tf.distribute.get_strategy)
+        experiment.train(
+            ExperimentConfig(counter="mcnn", data=data, train=TrainConfig(steps=2, batch_size=4, learning_rate=1e-4)),
+            folder,
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def savedmodel(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("savedmodels") / "crowds"
+    result = command("tfcount.export", f"--model_dir={run}", f"--output={folder}")
+    assert result.stdout == f"Written: {folder}/1 (signatures `serving_default`, `density`)\n"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(0)
+    for name, shape in (("a.jpg", (40, 60, 3)), ("b.png", (33, 21, 3)), ("grey.PNG", (16, 16))):
+        cv2.imwrite(str(folder / name), generator.integers(0, 256, shape, dtype=np.uint8))
+    return folder
+
+
+def test_evaluate(run, crowds, tmp_path):
+    result = command("tfcount.evaluate", f"--model_dir={run}", f"--output={tmp_path}")
+    assert "MAE" in result.stdout and "GAME" in result.stdout
+    summary = json.loads((tmp_path / "evaluation.json").read_text())
+    assert summary["images"] == 4 and summary["split"] == "test" and summary["run"]["steps"] == 2
+    assert (tmp_path / "predictions.csv").read_text().splitlines()[0] == "image_id,ground_truth,predicted"
+    assert cv2.imread(str(tmp_path / "evaluation.png")) is not None
+    lines = (tmp_path / "predictions.csv").read_text().splitlines()[1:]
+    errors = [abs(float(line.split(",")[2]) - float(line.split(",")[1])) for line in lines]
+    assert summary["mae"] == pytest.approx(np.mean(errors), abs=1e-3)
+
+
+def test_predict(savedmodel, pictures, tmp_path):
+    result = command("tfcount.predict", f"--savedmodel={savedmodel}", f"--output={tmp_path}", pictures)
+    counts = json.loads((tmp_path / "counts.json").read_text())
+    assert [os.path.basename(path) for path in counts] == ["a.jpg", "b.png", "grey.PNG"]
+    assert "3 images" in result.stdout and f"{counts[str(pictures / 'b.png')]:.1f}" in result.stdout
+    for name in ("a.jpg", "b.png", "grey.PNG"):
+        assert cv2.imread(str(tmp_path / f"{name}_overlay.jpg")) is not None
+
+
+def test_predict_passes_over_what_is_no_image(savedmodel, pictures, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    (tmp_path / "empty.jpg").touch()
+    files = (pictures / "a.jpg", tmp_path / "broken.jpg", tmp_path / "empty.jpg")
+    result = command("tfcount.predict", f"--savedmodel={savedmodel}", *files, code=1)
+    assert "a.jpg" in result.stdout
+    assert f"Error: {tmp_path}/broken.jpg cannot be read as an image" in result.stderr
+    assert f"Error: {tmp_path}/empty.jpg cannot be read as an image" in result.stderr
+
+
+def test_load_counts_alike_from_run_and_savedmodel(run, savedmodel, pictures):
+    path = pictures / "a.jpg"
+    count = tfcount.load(run).count(path)
+    assert tfcount.load(savedmodel).count(str(path)) == pytest.approx(count, rel=1e-4)
+    assert tfcount.load(savedmodel / "1").count(path) == pytest.approx(count, rel=1e-4)
+    density = tfcount.load(savedmodel).density(serving.read_image(path))
+    assert density.shape == (10, 15) and density.sum() == pytest.approx(count, rel=1e-4)
+
+
+def test_savedmodel_without_tfcount(run, savedmodel, pictures):
+    """In a process in which tfcount cannot be imported, images of any size in one batch."""
+    program = """
+import sys
+sys.modules["tfcount"] = None
+import json
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+encoded = tf.constant([open(path, "rb").read() for path in sys.argv[2:]])
+print(json.dumps(model.signatures["serving_default"](image_bytes=encoded)["count"].numpy().tolist()))
+"""
+    files = [str(pictures / name) for name in ("b.png", "grey.PNG")]
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(savedmodel / "1"), *files], capture_output=True, text=True, check=True
+    )
+    counter = tfcount.load(run)
+    np.testing.assert_allclose(json.loads(result.stdout), [counter.count(path) for path in files], rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mcnn", "resnet50", "vgg19"])
+def test_exported_counter_equals_the_counter_and_traces_once(name, tmp_path, rng):
+    counter = build_counter(name, **({} if name == "mcnn" else {"encoder_weights": "none"}))
+    assert serving.export(counter, str(tmp_path)) == str(tmp_path / "1")
+    loaded = tf.saved_model.load(str(tmp_path / "1"))
+    for size in ((32, 32), (40, 51)):
+        images = rng.integers(0, 256, (2, *size, 3), dtype=np.uint8)
+        result = loaded.signatures["density"](image=tf.constant(images))
+        np.testing.assert_allclose(result["density"], counter(images), rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(result["count"], np.sum(result["density"], (1, 2, 3)), rtol=1e-4)
+
+
+def test_export_adds_versions(tmp_path):
+    counter = build_counter("mcnn")
+    assert [serving.export(counter, str(tmp_path)) for _ in range(2)] == [str(tmp_path / "1"), str(tmp_path / "2")]
+    assert sorted(os.listdir(tmp_path)) == ["1", "2"]
+    assert tfcount.load(tmp_path).stride == 4
+
+
+@pytest.mark.parametrize(
+    "image, message",
+    [
+        (np.zeros((4, 4, 4), np.uint8), r"Received: shape \(4, 4, 4\), dtype uint8"),
+        (np.zeros((4, 4, 3)), "dtype float64"),
+        (np.zeros((0, 4, 3), np.uint8), r"shape \(0, 4, 3\)"),
+    ],
+)
+def test_arrays_that_are_no_images(savedmodel, image, message):
+    with pytest.raises(ValueError, match=message):
+        tfcount.load(savedmodel).count(image)
+
+
+@pytest.mark.parametrize(
+    "module, arguments, message",
+    [
+        ("tfcount.train", ["--data_dir=no/such", "--model_dir=x"], "Error: No records in 'no/such'"),
+        ("tfcount.train", ["--data_dir=x", "--model_dir=x", "extra"], "Error: unexpected arguments ['extra']"),
+        ("tfcount.train", ["--model_dir=x", "--train_steps=-1"], "Error: --train_steps must be at least 1"),
+        ("tfcount.train", ["--model_dir=x", "--train_stepz=1"], "Unknown command line flag 'train_stepz'"),
+        ("tfcount.evaluate", ["--model_dir=no/such"], "Error: 'no/such' holds no run"),
+        ("tfcount.export", ["--model_dir=no/such", "--output=x"], "Error: 'no/such' holds no run"),
+        ("tfcount.predict", ["--savedmodel=no/such", "README.md"], "Error: 'no/such' holds neither a run"),
+        ("tfcount.predict", ["--savedmodel=x"], "Error: which pictures?"),
+        ("tfcount.predict", ["--savedmodel=x", "no/such"], "Error: 'no/such' does not exist"),
+        ("tfcount.predict", ["--savedmodel=x", "configs"], "Error: 'configs' holds no image"),
+    ],
+)
+def test_wrong_arguments(module, arguments, message):
+    assert message in command(module, *arguments, code=1).stderr
+
+
+@pytest.mark.parametrize("module", ["tfcount.train", "tfcount.evaluate", "tfcount.export", "tfcount.predict"])
+def test_help(module):
+    result = command(module, "--help", code=1)  # absl exits with 1 after --help.
+    assert f"python -m {module}" in result.stdout
+    assert "--" in result.stdout

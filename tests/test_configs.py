@@ -1,0 +1,71 @@
+import pathlib
+
+import pytest
+from absl import flags as absl_flags
+
+from tfcount import flags
+from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
+from tfcount.data.streams import DensityConfig
+
+ROOT = pathlib.Path(__file__).parent.parent
+FLAGFILES = sorted(ROOT.glob("configs/**/*.flags"))
+
+
+@pytest.mark.parametrize("path", FLAGFILES, ids=lambda path: path.name)
+def test_every_flagfile_builds_a_config(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = flags.from_file(str(path.relative_to(ROOT)))
+    assert config.data.dir.startswith("data/")
+    assert path.read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("path", FLAGFILES, ids=lambda path: path.name)
+def test_run_flags_give_an_equal_config(path, monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    config = flags.from_file(str(path.relative_to(ROOT)))
+    copy = tmp_path / "run.flags"
+    copy.write_text("\n".join(flags.to_lines(config)))
+    assert flags.from_file(str(copy)) == config
+
+
+def test_run_flags_of_values_that_need_care(tmp_path):
+    config = ExperimentConfig(
+        counter="mcnn",
+        seed=7,
+        density=DensityConfig(kernel="adaptive"),
+        encoder=EncoderConfig(weights="a folder/ümlaut.h5"),
+        train=TrainConfig(learning_rate=1e-7, ema=0.0),
+    )
+    path = tmp_path / "run.flags"
+    path.write_text("\n".join(flags.to_lines(config)), encoding="utf-8")
+    assert flags.from_file(str(path)) == config
+    assert "--seed=7" in flags.to_lines(config) and not any("steps" in line for line in flags.to_lines(config))
+
+
+def test_every_flag_has_a_help_text():
+    values = absl_flags.FlagValues()
+    flags.define(values)
+    assert "--train_learning_rate" in {f"--{name}" for name in values}
+    assert values["train_learning_rate"].help == "its highest value."
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("--train_stepz=3", "Unknown command line flag 'train_stepz'"),
+        ("--train_steps=many", "flag --train_steps=many"),
+        ("--train_steps=0", "--train_steps must be at least 1. Received: 0"),
+        ("--train_ema=1", "--train_ema must be at least 0 and below 1. Received: 1.0"),
+        ("--counter=csrnett", "--counter must be one of .* Received: 'csrnett'"),
+        ("--method=none", "--method must be one of .* Received: 'none'"),
+        ("--density_loss=l1", "--density_loss must be one of .* Received: 'l1'"),
+        ("--density_kernel=wide", "--density_kernel must be 'fixed' or 'adaptive'. Received: 'wide'"),
+        ("--density_sigma=0", "--density_sigma must be positive"),
+        ("--train_learning_rate=nan", "--train_learning_rate must be at least 0. Received: nan"),
+    ],
+)
+def test_wrong_flags(line, message, tmp_path):
+    path = tmp_path / "wrong.flags"
+    path.write_text(line)
+    with pytest.raises(ValueError, match=message):
+        flags.from_file(str(path))

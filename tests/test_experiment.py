@@ -1,0 +1,213 @@
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcount import callbacks, experiment, flags
+from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
+from tfcount.data.streams import DataConfig
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def config(crowds, **train):
+    values = {
+        "steps": 6,
+        "batch_size": 4,
+        "warmup_steps": 2,
+        "learning_rate": 1e-4,
+        "validation_interval": 2,
+        "ema": 0.5,
+    }
+    return ExperimentConfig(
+        counter="mcnn",
+        data=DataConfig(dir=crowds, crop=64, validation_fraction=0.25),
+        train=TrainConfig(**{**values, **train}),
+    )
+
+
+@pytest.fixture(scope="module")
+def run(crowds, tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("runs") / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "strategy", tf.distribute.get_strategy)
+        assert experiment.train(config(crowds), folder) == 0
+    return folder
+
+
+def weights(folder, name=experiment.LAST):
+    counter, _ = experiment.load_counter(folder)
+    counter.load_weights(os.path.join(folder, name))
+    return counter.get_weights()
+
+
+def read(folder, name):
+    return json.loads(pathlib.Path(folder, name).read_text())
+
+
+class TestRun:
+    def test_files(self, run):
+        names = {"run.flags", "train.log", "run.json", "labels.json", "best.weights.h5", "last.weights.h5"}
+        assert names | {"checkpoints", "tensorboard"} == set(os.listdir(run))
+
+    def test_flags_read_back(self, run, crowds):
+        assert flags.from_file(os.path.join(run, "run.flags")) == config(crowds)
+
+    def test_run_json(self, run):
+        content = read(run, "run.json")
+        assert content["steps"] == 6 and content["seed"] == 0
+        assert content["training_minutes"] > 0
+        assert content["versions"]["tensorflow"] == tf.__version__
+        assert [entry["step"] for entry in content["validation"]] == [2, 4, 6]
+        assert all(entry["val_rmse"] >= entry["val_mae"] > 0 for entry in content["validation"])
+
+    def test_labels_include_those_of_validation(self, run, crowds):
+        labels = read(run, "labels.json")
+        manifest = read(crowds, "manifest.json")
+        assert labels["images"] == 12 and labels["validation"]["images"] == 3
+        assert labels["dots"] == manifest["splits"]["train"]["points"]
+
+    def test_best_weights_have_the_lowest_mae(self, run):
+        entries = read(run, "run.json")["validation"]
+        best = min(entries, key=lambda entry: entry["val_mae"])
+        same = all(np.array_equal(a, b) for a, b in zip(weights(run), weights(run, experiment.BEST), strict=True))
+        assert same == (best is entries[-1])
+
+    def test_tensorboard(self, run):
+        tags = set()
+        (path,) = pathlib.Path(run, "tensorboard").iterdir()
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            tags |= {value.tag for value in event.summary.value}
+        assert {"training/loss", "training/density", "training/learning_rate", "training/images_per_second"} <= tags
+        assert {"validation/mae", "validation/rmse", "validation/0"} <= tags
+
+    def test_a_second_run_in_the_folder_is_refused(self, run, crowds):
+        with pytest.raises(FileExistsError, match="holds a run already: add --resume"):
+            experiment.train(config(crowds), run)
+
+    def test_resume_with_other_flags_is_refused(self, run, crowds):
+        with pytest.raises(ValueError, match=r"other flags: there \['--train_steps=6'\], here \['--train_steps=7'\]"):
+            experiment.train(config(crowds, steps=7), run, resume=True)
+
+    def test_resume_of_a_complete_run_does_nothing(self, run, crowds):
+        before = weights(run)
+        assert experiment.train(config(crowds), run, resume=True) == 0
+        for one, other in zip(weights(run), before, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_and_resumed_equals_unbroken(run, crowds, tmp_path, monkeypatch, capsys, number):
+    """The signal comes in the middle of an epoch; weights, averages and order of the data go on as if nothing was."""
+    stop = callbacks.OrderlyStop
+
+    class Stop(stop):
+        def on_train_batch_end(self, batch, logs=None):
+            if int(self.model.optimizer.iterations) == 3:
+                os.kill(os.getpid(), number)
+            super().on_train_batch_end(batch, logs)
+
+    folder = str(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks, "OrderlyStop", Stop)
+        assert experiment.train(config(crowds), folder) == 128 + number
+    assert f"Stopped by {number.name} after step 3 of 6" in capsys.readouterr().err
+    assert read(folder, "run.json")["steps"] == 3
+    assert experiment.train(config(crowds), folder, resume=True) == 0
+    for one, other in zip(weights(folder), weights(run), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+    assert read(folder, "run.json")["steps"] == 6
+
+
+def test_without_held_out_images(crowds, tmp_path):
+    whole = config(crowds, steps=2)
+    whole = dataclasses.replace(whole, data=dataclasses.replace(whole.data, validation_fraction=0.0))
+    assert experiment.train(whole, str(tmp_path / "run")) == 0
+    assert not (tmp_path / "run" / "best.weights.h5").exists()
+    counter, read_back = experiment.load_counter(str(tmp_path / "run"))
+    assert read_back == whole and counter.name == "mcnn"
+
+
+def test_the_validated_weights_are_the_averaged_ones(crowds, tmp_path):
+    experiment.train(config(crowds, steps=2, ema=0.9), str(tmp_path / "averaged"))
+    experiment.train(config(crowds, steps=2, ema=0.0), str(tmp_path / "plain"))
+    averaged, plain = weights(str(tmp_path / "averaged")), weights(str(tmp_path / "plain"))
+    assert any(not np.allclose(a, b, rtol=1e-7, atol=0) for a, b in zip(averaged, plain, strict=True))
+
+
+def test_learning_rate_that_explodes(crowds, tmp_path):
+    explosive = config(crowds, learning_rate=1e30, warmup_steps=0, optimizer="sgd", ema=0.0, steps=20, weight_decay=0.0)
+    with pytest.raises(FloatingPointError, match=r"Loss 'density' is not finite at step \d+; .*--train_learning_rate"):
+        experiment.train(explosive, str(tmp_path / "run"))
+
+
+def test_nothing_to_resume(crowds, tmp_path):
+    with pytest.raises(FileNotFoundError, match="--resume: .* holds no run"):
+        experiment.train(config(crowds), str(tmp_path / "run"), resume=True)
+
+
+def test_failing_before_training_leaves_no_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="No records in"):
+        experiment.train(config(str(tmp_path)), str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_encoder_weights_for_a_counter_without_encoder(crowds):
+    wrong = dataclasses.replace(config(crowds), encoder=EncoderConfig(weights="file.h5"))
+    with pytest.raises(ValueError, match="--encoder_weights=file.h5: counter 'mcnn' has no encoder"):
+        experiment.counter_options(wrong)
+
+
+def test_no_run_to_load(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        experiment.load_counter(str(tmp_path))
+
+
+def test_weights_of_another_counter(run, tmp_path):
+    (tmp_path / "run.flags").write_text("--counter=csrnet\n--encoder_weights=none\n")
+    (tmp_path / "last.weights.h5").write_bytes(pathlib.Path(run, "last.weights.h5").read_bytes())
+    with pytest.raises(ValueError, match="last.weights.h5 does not hold the weights of counter 'csrnet'"):
+        experiment.load_counter(str(tmp_path))
+
+
+@pytest.mark.slow
+def test_it_learns(crowds, tmp_path):
+    """The error on the test images falls below half of what always answering the mean gives."""
+    from tfcount import evaluation
+    from tfcount.data import streams
+    from tfcount.data.records import Records
+
+    longer = config(crowds, steps=600, batch_size=8, learning_rate=1e-3, validation_interval=600, ema=0.98)
+    longer = dataclasses.replace(longer, density=dataclasses.replace(longer.density, loss="block_count"))
+    experiment.train(longer, str(tmp_path / "run"))
+    counter, _ = experiment.load_counter(str(tmp_path / "run"))
+    train, test = Records.open(crowds, "train"), Records.open(crowds, "test")
+    results = evaluation.evaluate(evaluation.density_function(counter), counter.stride, streams.evaluation(test))
+    truth = [result.ground_truth for result in results]
+    baseline = evaluation.mean_count_mae([row.count for row in train.rows], truth)
+    assert evaluation.summarize(results)["mae"] < baseline / 2
+
+
+def test_a_killed_command_goes_on(crowds, tmp_path):
+    """SIGTERM to the real command: it says how to go on, and --resume does."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "tfcount.train", f"--data_dir={crowds}", f"--model_dir={folder}", "--counter=mcnn"]
+    command += ["--data_crop=32", "--train_batch_size=2", "--train_steps=100000", "--train_validation_interval=5"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (folder / "run.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.terminate()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert "Go on with the same command and --resume." in errors
+    assert "Traceback" not in errors
+    assert read(folder, "run.json")["steps"] > 0

@@ -1,0 +1,55 @@
+"""Imports point down only, and `models` and `layers` know no backend."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+ORDER = [
+    {"ops", "files"},
+    {"layers", "losses", "metrics", "data"},
+    {"models"},
+    {"methods", "labeling"},
+    {"config"},
+    {"flags", "evaluation"},
+    {"callbacks"},
+    {"experiment"},
+    {"serving"},
+    {"train", "evaluate", "export", "predict"},
+]
+LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
+FILES = sorted(ROOT.glob("tfcount/**/*.py")) + sorted(ROOT.glob("tfrecords_tools/**/*.py"))
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    for name in imported(path):
+        target = name.split(".")
+        if parts[0] == "tfrecords_tools":
+            assert target[0] != "tfcount" or name.startswith(("tfcount.data.schema",)) or name == "tfcount.data.schema"
+        elif target[0] == "tfrecords_tools":
+            pytest.fail(f"{path} imports {name}")
+        elif target[0] == "tfcount" and len(target) > 1 and parts[1] != "__init__":
+            assert LEVEL[target[1]] <= LEVEL[parts[1]], f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_counters_know_no_backend(path):
+    if {"models", "layers", "losses"} & set(path.relative_to(ROOT).parts):
+        assert not any(name.split(".")[0] in ("tensorflow", "torch", "jax") for name in imported(path))
+
+
+def test_every_module_has_its_level():
+    names = {path.relative_to(ROOT / "tfcount").with_suffix("").parts[0] for path in ROOT.glob("tfcount/**/*.py")}
+    assert names - {"__init__"} <= LEVEL.keys()

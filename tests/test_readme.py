@@ -1,0 +1,68 @@
+"""The commands of the README can be given as they stand."""
+
+import importlib
+import pathlib
+import re
+import shlex
+
+import pytest
+from absl import flags as absl_flags
+
+from tfcount import flags
+from tfrecords_tools import build, show, synthesize
+
+ROOT = pathlib.Path(__file__).parent.parent
+TEXTS = [ROOT / "README.md", ROOT / "demo.sh", *sorted(ROOT.glob("configs/**/*.flags"))]
+COMMANDS = sorted(
+    {
+        match[1].strip()
+        for path in TEXTS
+        for match in re.finditer(r"(python -m (?:tfcount|tfrecords_tools)\.[^\n`#|]*)", path.read_text())
+    }
+)
+DEFINED_IN_MAIN = {
+    "tfcount.train": {"model_dir", "resume"},
+    "tfcount.evaluate": {"model_dir", "data_dir", "split", "output"},
+    "tfcount.export": {"model_dir", "output"},
+    "tfcount.predict": {"savedmodel", "output"},
+}
+
+
+def known_flags(module):
+    if module in DEFINED_IN_MAIN:
+        values = absl_flags.FlagValues()
+        if module == "tfcount.train":
+            flags.define(values)
+        source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
+        for name in DEFINED_IN_MAIN[module]:
+            assert f'("{name}",' in source
+        return set(values) | DEFINED_IN_MAIN[module]
+    values = absl_flags.FlagValues()
+    {"tfrecords_tools.build": build, "tfrecords_tools.show": show, "tfrecords_tools.synthesize": synthesize}[
+        module
+    ].define_flags(values)
+    return set(values)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command(command):
+    words = shlex.split(command.replace("\\", " "))
+    module = words[2]
+    importlib.import_module(module)
+    for word in words[3:]:
+        if not word.startswith("--"):
+            continue
+        name, _, value = word[2:].partition("=")
+        if name == "flagfile":
+            assert (ROOT / value).exists() or "..." in value
+        else:
+            assert name in known_flags(module) or name.removeprefix("no") in known_flags(module), command
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) >= 8
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text()))
+def test_links(path):
+    assert (ROOT / path).exists()

@@ -1,0 +1,50 @@
+"""Every reported number follows from what lies under `results/`."""
+
+import csv
+import importlib.util
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from tfcount import evaluation, flags
+
+ROOT = pathlib.Path(__file__).parent.parent
+FOLDERS = sorted(path.parent for path in ROOT.glob("results/**/predictions.csv"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+class TestEveryResult:
+    def test_evaluation_follows_from_the_predictions(self, folder):
+        summary = json.loads((folder / "evaluation.json").read_text())
+        with open(folder / "predictions.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        truth, predicted = (np.array([float(row[key]) for row in rows]) for key in ("ground_truth", "predicted"))
+        assert summary["images"] == len(rows)
+        for name, value in evaluation.count_metrics(truth, predicted).items():
+            if name != "interval":
+                assert summary[name] == pytest.approx(value, rel=1e-5), name
+            else:
+                for metric, ends in value.items():
+                    assert summary["interval"][metric] == pytest.approx(ends, rel=1e-4), metric
+        assert summary["game"][0] == pytest.approx(summary["mae"], rel=1e-5)
+        assert summary["game"] == sorted(summary["game"])
+
+    def test_what_it_depends_on_is_there(self, folder):
+        run = json.loads((folder / "evaluation.json").read_text())["run"]
+        config = flags.from_file(str(folder / "run.flags"))
+        assert run["seed"] == config.seed and run["steps"] == config.train.steps
+        assert run["versions"].keys() >= {"python", "tensorflow", "keras", "numpy"}
+        assert run["training_minutes"] > 0 and run["hardware"]["cores"] and run["commit"]
+        labels = json.loads((folder / "labels.json").read_text())
+        assert labels["images"] == labels["training"]["images"] + labels["validation"]["images"]
+        assert f"step {run['steps']}/{run['steps']}" in (folder / "train.log").read_text()
+
+
+def test_the_table_of_the_readme_is_what_the_results_say():
+    spec = importlib.util.spec_from_file_location("collect", ROOT / "results" / "collect.py")
+    collect = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(collect)
+    readme = (ROOT / "README.md").read_text()
+    assert collect.with_table(readme) == readme, "call python results/collect.py"
