@@ -50,7 +50,7 @@ def test_command(command):
     module = words[2]
     importlib.import_module(module)
     for word in words[3:]:
-        if not word.startswith("--"):
+        if not word.startswith("--") or word == "--help":
             continue
         name, _, value = word[2:].partition("=")
         if name == "flagfile":

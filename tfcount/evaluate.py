@@ -35,7 +35,10 @@ def main(argv):
         summary["mean_count_mae"] = evaluation.mean_count_mae(train_counts, truth)
     summary["run"] = experiment.read_run(values.model_dir)
 
-    output = values.output or values.model_dir
+    # What was measured elsewhere must not replace the evaluation of the run's own test images.
+    own = os.path.abspath(records.folder) == os.path.abspath(config.data.dir) and values.split == "test"
+    other = os.path.join(values.model_dir, f"{manifest['dataset']}_{values.split}")
+    output = values.output or (values.model_dir if own else other)
     write_file(os.path.join(output, "predictions.csv"), predictions_csv(results))
     write_file(os.path.join(output, "evaluation.png"), draw(results, summary, records))
     write_file(os.path.join(output, "evaluation.json"), json.dumps(summary, indent=2) + "\n")
@@ -132,5 +135,9 @@ if __name__ == "__main__":
     flags.DEFINE_string("model_dir", None, "Folder of the run.", required=True)
     flags.DEFINE_string("data_dir", None, "Folder of records; the one that the run was trained on if not given.")
     flags.DEFINE_string("split", "test", "Split to count.")
-    flags.DEFINE_string("output", None, "Folder of the results; --model_dir if not given.")
+    flags.DEFINE_string(
+        "output",
+        None,
+        "Folder of the results; if not given, --model_dir, or a folder in it for other data than its own test split.",
+    )
     tfcount.flags.run(main)

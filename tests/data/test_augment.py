@@ -33,7 +33,7 @@ def test_points_move_with_the_image(seed):
 
 
 def test_scale_one_and_full_size_change_nothing():
-    example = example_with_bright_points([[0, 0], [31.5, 31.5], [32, 32]], 32, 32) | {}
+    example = example_with_bright_points([[0, 0], [31.5, 31.5], [31, 31]], 32, 32)
     example["points"] = tf.constant([[0, 0], [31.5, 31.5], [32, 32]], tf.float32)
     result = augment.random_scaled_crop(example, 32, 1.0, 1.0, tf.constant([0, 0]))
     np.testing.assert_allclose(result["points"], example["points"])

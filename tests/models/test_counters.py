@@ -68,7 +68,7 @@ def test_grey_weights_of_mcnn():
 
 
 def test_imagenet_preprocessing():
-    """Blue first, minus the mean: 10 - 103.939, 20 - 116.779, 30 - 123.68; padded at the bottom and right with zeros."""
+    """Blue first, minus the mean: 10 - 103.939, 20 - 116.779, 30 - 123.68; zeros at the bottom and right."""
     prepared = np.asarray(encoders.ImageNetPreprocessing(8)(np.array([[[[30, 20, 10]]]], np.uint8)))
     assert prepared.shape == (1, 8, 8, 3)
     np.testing.assert_allclose(prepared[0, 0, 0], [-93.939, -96.779, -93.68], rtol=1e-5)

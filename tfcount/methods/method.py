@@ -58,8 +58,12 @@ class Method(keras.Model):
             loss = tf.add_n(list(parts.values()))
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
+        gradients = tape.gradient(scaled, variables)
+        # A loss that is not finite stops the step before the weights are touched.
+        with tf.control_dependencies([loss]):
+            gradients = [gradient if gradient is None else tf.identity(gradient) for gradient in gradients]
         # The optimizer sums gradients over replicas; each part is this replica's share of a global mean.
-        self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        self.optimizer.apply(gradients, variables)
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         for name, value in {"loss": loss, **parts}.items():
             # Shares add up to the global mean; the mean over replicas of `replicas` times a share is their sum.

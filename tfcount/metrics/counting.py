@@ -33,6 +33,8 @@ def mre(ground_truth, predicted):
 
 def kendall_tau(ground_truth, predicted) -> float:
     """Returns Kendall's tau-b: 1 if all images are in the right order, 0 by chance, NaN if either is constant."""
+    if len(ground_truth) < 2:
+        return float("nan")
     return float(scipy.stats.kendalltau(ground_truth, predicted).statistic)
 
 
@@ -58,8 +60,14 @@ def bootstrap_intervals(ground_truth, predicted, resamples=10_000, confidence=0.
     part = max(1, 10_000_000 // max(len(ground_truth), 1))
     for start in range(0, resamples, part):
         size = (min(part, resamples - start), len(ground_truth))
-        drawn = generator.integers(len(ground_truth), size=size)
+        images = generator.integers(len(ground_truth), size=size)
         for name, metric in METRICS.items():
-            values[name].append(metric(ground_truth[drawn], predicted[drawn]))
+            values[name].append(metric(ground_truth[images], predicted[images]))
     tail = (1 - confidence) / 2
-    return {name: tuple(np.nanquantile(np.concatenate(parts), [tail, 1 - tail])) for name, parts in values.items()}
+    intervals = {}
+    for name, parts in values.items():
+        drawn = np.concatenate(parts)
+        # A resample in which nobody is shown has no relative error.
+        defined = drawn[~np.isnan(drawn)]
+        intervals[name] = tuple(np.quantile(defined, [tail, 1 - tail])) if len(defined) else (np.nan, np.nan)
+    return intervals
