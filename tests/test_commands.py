@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -69,6 +70,17 @@ def test_evaluate(run, crowds, tmp_path):
     lines = (tmp_path / "predictions.csv").read_text().splitlines()[1:]
     errors = [abs(float(line.split(",")[2]) - float(line.split(",")[1])) for line in lines]
     assert summary["mae"] == pytest.approx(np.mean(errors), abs=1e-3)
+
+
+def test_a_damaged_record(run, crowds, tmp_path):
+    folder = tmp_path / "records"
+    shutil.copytree(crowds, folder)
+    shard = next(folder.glob("test-*"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 255
+    shard.write_bytes(content)
+    result = command("tfcount.evaluate", f"--model_dir={run}", f"--data_dir={folder}", code=1)
+    assert "Error: a record is damaged" in result.stderr and "tfrecords_tools.show" in result.stderr
 
 
 def test_predict(savedmodel, pictures, tmp_path):

@@ -60,6 +60,7 @@ def test_every_flag_has_a_help_text():
         ("--method=none", "--method must be one of .* Received: 'none'"),
         ("--density_loss=l1", "--density_loss must be one of .* Received: 'l1'"),
         ("--density_kernel=wide", "--density_kernel must be 'fixed' or 'adaptive'. Received: 'wide'"),
+        ("--seed=-1", "--seed must be at least 0 and below 2 .* Received: -1"),
         ("--density_sigma=0", "--density_sigma must be positive"),
         ("--train_learning_rate=nan", "--train_learning_rate must be at least 0. Received: nan"),
     ],

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import tensorflow as tf
 
 from tfcount import callbacks, experiment, flags
 from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
-from tfcount.data.streams import DataConfig
+from tfcount.data.streams import DataConfig, DensityConfig
+from tfcount.methods import supervised
+from tfcount.models import build_counter
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -147,6 +150,61 @@ def test_learning_rate_that_explodes(crowds, tmp_path):
     explosive = config(crowds, learning_rate=1e39, warmup_steps=0, ema=0.0, steps=20, weight_decay=0.0)
     with pytest.raises(FloatingPointError, match=r"Loss 'density' is not finite at step \d+; .*--train_learning_rate"):
         experiment.train(explosive, str(tmp_path / "run"))
+
+
+class TestTwoDevices:
+    @pytest.fixture
+    def both(self, two_replicas, monkeypatch):
+        monkeypatch.setattr(experiment, "strategy", lambda: two_replicas)
+
+    def test_a_run_is_like_that_on_one(self, both, run, crowds, tmp_path):
+        folder = str(tmp_path / "run")
+        assert experiment.train(config(crowds), folder) == 0
+        assert read(folder, "run.json")["hardware"]["replicas"] == 2
+        for one, other in zip(weights(folder), weights(run), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-4)
+
+    def test_batch_that_cannot_be_shared_out(self, both, crowds, tmp_path):
+        with pytest.raises(ValueError, match="--train_batch_size=3 must be a multiple of the number of devices, 2"):
+            experiment.train(config(crowds, batch_size=3), str(tmp_path / "run"))
+
+
+def test_sixteen_bits_with_loss_scaling_average_the_weights(crowds, tmp_path):
+    """Infinite gradients make loss scaling skip steps, which count as steps taken all the same."""
+    folder = str(tmp_path / "run")
+    assert experiment.train(config(crowds, precision="mixed_float16", ema=0.9), folder) == 0
+    assert read(folder, "run.json")["steps"] == 6
+    method = supervised.build(supervised.Config(), build_counter("mcnn"), DensityConfig())
+    optimizer = experiment.build_optimizer(TrainConfig(precision="mixed_float16", ema=0.9))
+    optimizer.build(method.trainable_variables)
+    method.compile(optimizer=optimizer)
+    inner = optimizer.inner_optimizer
+    inner.iterations.assign(1)
+    for average in inner._model_variables_moving_average:
+        average.assign(average * 0 + 7)
+    before = method.trainable_variables[0].numpy()
+    with callbacks.averaged_weights(method):
+        assert np.all(method.trainable_variables[0].numpy() == 7)
+    np.testing.assert_array_equal(method.trainable_variables[0].numpy(), before)
+
+
+@pytest.mark.parametrize("train", [{"batch_size": 50}, {"weight_decay": 0.0, "batch_size": 11}])
+def test_a_failed_start_leaves_no_run(crowds, tmp_path, train):
+    with pytest.raises(ValueError, match="--train_batch_size=.* is larger than the number of labeled training images"):
+        experiment.train(config(crowds, **train), str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_checkpoints_of_another_run_are_not_continued(run, crowds, tmp_path):
+    shutil.copytree(os.path.join(run, "checkpoints"), tmp_path / "run" / "checkpoints")
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        experiment.train(config(crowds), str(tmp_path / "run"))
+
+
+def test_without_git(crowds, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert experiment.train(config(crowds, steps=1), str(tmp_path / "run")) == 0
+    assert read(str(tmp_path / "run"), "run.json")["commit"] is None
 
 
 def test_nothing_to_resume(crowds, tmp_path):

@@ -19,16 +19,15 @@ from tfcount import evaluation
 from tfcount.metrics import counting
 
 _LOG_STEPS = 50
-_PICTURES = 4
-
 logger = logging.getLogger("tfcount")
 
 
 @contextlib.contextmanager
 def averaged_weights(method: keras.Model) -> Iterator[None]:
     """Puts the moving average of the weights in place of the weights, and back at the end."""
-    optimizer = method.optimizer
-    if not optimizer.use_ema or int(optimizer.iterations) == 0:
+    # Loss scaling wraps the optimizer that averages.
+    optimizer = getattr(method.optimizer, "inner_optimizer", method.optimizer)
+    if not optimizer.use_ema or int(optimizer.iterations.numpy()) == 0:
         yield
         return
     averages = optimizer._model_variables_moving_average
@@ -64,14 +63,16 @@ class Progress(keras.callbacks.Callback):
         self.steps, self.start, self.batch_size = steps, start, batch_size
         self.images_per_second = float("nan")
 
-    def on_train_begin(self, logs=None):
-        """Opens the bar."""
+    @contextlib.contextmanager
+    def showing(self) -> Iterator[None]:
+        """Shows the bar inside."""
         interval = 0.5 if sys.stderr.isatty() else 30
-        self._bar = tqdm.tqdm(
-            total=self.steps, initial=self.start, unit="step", mininterval=interval, dynamic_ncols=True, desc="train"
-        )
         self._step = self.start
         self._since = (time.monotonic(), self.start)
+        with tqdm.tqdm(
+            total=self.steps, initial=self.start, unit="step", mininterval=interval, dynamic_ncols=True, desc="train"
+        ) as self._bar:
+            yield
 
     def on_train_batch_end(self, batch, logs=None):
         """Moves the bar."""
@@ -90,9 +91,49 @@ class Progress(keras.callbacks.Callback):
         """Leaves validation out of the speed."""
         self._since = (time.monotonic(), self._step)
 
-    def on_train_end(self, logs=None):
-        """Closes the bar."""
-        self._bar.close()
+
+class OrderlyStop(keras.callbacks.Callback):
+    """Ends training after the last step, and after the current step when a signal asks for it.
+
+    Ctrl-C (SIGINT) and SIGTERM are caught while training runs; the second one ends the process at once.
+
+    Args:
+      steps: of the whole run.
+
+    Attributes:
+      received: the signal, or None.
+    """
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self.steps = steps
+        self.received: signal.Signals | None = None
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Catches the signals inside."""
+        self._handlers = {name: signal.signal(name, self._receive) for name in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            self._stop_listening()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Stops where it is time."""
+        if self.received or self.model.steps >= self.steps:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Stops if a signal came while the epoch was validated and saved."""
+        self.on_train_batch_end(None)
+
+    def _receive(self, number, frame):
+        self.received = signal.Signals(number)
+        self._stop_listening()
+
+    def _stop_listening(self):
+        for name, handler in self._handlers.items():
+            signal.signal(name, handler)
 
 
 class Validation(keras.callbacks.Callback):
@@ -102,14 +143,17 @@ class Validation(keras.callbacks.Callback):
       dataset: `tfcount.data.streams.evaluation` of the held-out images.
       path: where the weights with the lowest MAE go, ending in ".weights.h5".
       best: lowest MAE so far.
+      stop: an epoch that a signal ended is not validated, so that it is saved at once.
     """
 
-    def __init__(self, dataset, path: str, best: float):
+    def __init__(self, dataset, path: str, best: float, stop: OrderlyStop):
         super().__init__()
-        self.dataset, self.path, self.best = dataset, path, best
+        self.dataset, self.path, self.best, self.stop = dataset, path, best, stop
 
     def on_epoch_end(self, epoch, logs=None):
         """Adds `val_mae` and `val_rmse` to the logs."""
+        if self.stop.received:
+            return
         counter = self.model.counter
         with averaged_weights(self.model):
             if not hasattr(self, "_density"):
@@ -125,7 +169,7 @@ class Validation(keras.callbacks.Callback):
                 save_weights(counter, self.path)
         logger.info(
             "step %d  validation MAE %.2f  RMSE %.2f  (%d images)%s",
-            int(self.model.optimizer.iterations),
+            self.model.steps,
             logs["val_mae"],
             logs["val_rmse"],
             len(results),
@@ -149,7 +193,7 @@ class Summaries(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes the summaries of an epoch."""
-        step = int(self.model.optimizer.iterations)
+        step = self.model.steps
         with self.writer.as_default(step=step):
             for name, value in logs.items():
                 group = "validation" if name.startswith("val_") else "training"
@@ -195,40 +239,3 @@ class Checkpoints(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Saves."""
         self.save(logs)
-
-
-class OrderlyStop(keras.callbacks.Callback):
-    """Ends training after the last step, and after the current step when a signal asks for it.
-
-    Ctrl-C (SIGINT) and SIGTERM are caught while training runs; the second one ends the process at once.
-
-    Args:
-      steps: of the whole run.
-
-    Attributes:
-      received: the signal, or None.
-    """
-
-    def __init__(self, steps: int):
-        super().__init__()
-        self.steps = steps
-        self.received: signal.Signals | None = None
-
-    def on_train_begin(self, logs=None):
-        """Starts to listen."""
-        self._handlers = {name: signal.signal(name, self._receive) for name in (signal.SIGINT, signal.SIGTERM)}
-
-    def on_train_end(self, logs=None):
-        """Stops listening."""
-        for name, handler in self._handlers.items():
-            signal.signal(name, handler)
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Stops where it is time."""
-        if self.received or int(self.model.optimizer.iterations) >= self.steps:
-            self.model.stop_training = True
-
-    def _receive(self, number, frame):
-        self.received = signal.Signals(number)
-        for name, handler in self._handlers.items():
-            signal.signal(name, handler)

@@ -8,7 +8,7 @@ from tfcount.losses import DENSITY_LOSSES
 from tfcount.methods import METHODS
 from tfcount.models import COUNTERS
 
-OPTIMIZERS = ("adam", "adamw", "sgd")
+OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -37,7 +37,7 @@ class TrainConfig:
     Attributes:
       steps: optimizer steps.
       batch_size: images a step, over all devices.
-      optimizer: "adam", "adamw" or "sgd".
+      optimizer: "adam" (with weight decay, which is not part of the gradient, it is AdamW) or "sgd".
       learning_rate: its highest value.
       schedule: after the warm-up, "constant" or "cosine" (down to zero at the last step).
       warmup_steps: steps in which the learning rate rises from zero.
@@ -52,7 +52,7 @@ class TrainConfig:
 
     steps: int = 10_000
     batch_size: int = 8
-    optimizer: str = "adamw"
+    optimizer: str = "adam"
     learning_rate: float = 1e-4
     schedule: str = "cosine"
     warmup_steps: int = 100
@@ -103,6 +103,8 @@ class ExperimentConfig:
     options: Any = None
 
     def __post_init__(self):
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"--seed must be at least 0 and below 2 ** 32. Received: {self.seed}.")
         _check_choice("--method", self.method, METHODS)
         _check_choice("--counter", self.counter, COUNTERS)
         _check_choice("--density_loss", self.density.loss, DENSITY_LOSSES)

@@ -13,9 +13,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from importlib import metadata
 from typing import Any
 
+import cv2
 import keras
 import numpy as np
 import tensorflow as tf
@@ -39,6 +39,9 @@ LAST = "last.weights.h5"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 
+# How many images TensorBoard shows.
+_PICTURES = 4
+
 logger = logging.getLogger("tfcount")
 
 
@@ -60,100 +63,112 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
     Raises:
       FileExistsError: if the folder holds a run and `resume` is not set.
       FileNotFoundError: if there is nothing to resume, or no records.
-      ValueError: if the run to resume has other flags, or data and config do not fit.
+      ValueError: if the run to resume has other flags, or data, devices and config do not fit together.
       FloatingPointError: if a loss is not finite.
     """
     training, held_out = Records.open(config.data.dir, "train").hold_out(config.data.validation_fraction, config.seed)
-    _prepare_folder(config, model_dir, resume)
-    with _logging_to(os.path.join(model_dir, LOG)):
-        return _train(config, model_dir, training, held_out)
-
-
-def _train(config, model_dir, training, held_out):
+    _check_folder(config, model_dir, resume)
+    replicas = strategy().num_replicas_in_sync
+    if config.train.batch_size % replicas:
+        raise ValueError(
+            f"--train_batch_size={config.train.batch_size} must be a multiple of the number of devices, {replicas}."
+        )
     keras.utils.set_random_seed(config.seed)
     with strategy().scope():
         with precision(config.train.precision):
             counter = build_counter(config.counter, **counter_options(config))
             method = METHODS[config.method].build(config.options, counter, config.density)
-        optimizer = build_optimizer(config.train)
+        optimizer = build_optimizer(config.train, replicas)
         optimizer.build(method.trainable_variables)
-        # K8 of Keras on one GPU: "auto" would compile every image size.
+        # "auto" would compile every image size on a single GPU.
         method.compile(optimizer=optimizer, jit_compile=False)
     checkpoint = tf.train.Checkpoint(method=method, optimizer=optimizer)
-    manager = tf.train.CheckpointManager(checkpoint, os.path.join(model_dir, CHECKPOINTS), max_to_keep=2)
-    run: dict[str, Any] = {"training_minutes": 0.0, "validation": []}
-    if manager.latest_checkpoint:
-        checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+    run: dict[str, Any] = {"training_minutes": 0.0, "steps": 0, "validation": []}
+    saved = tf.train.latest_checkpoint(os.path.join(model_dir, CHECKPOINTS)) if resume else None
+    if saved:
+        checkpoint.restore(saved).assert_existing_objects_matched()
         run = read_run(model_dir)
-    start = int(optimizer.iterations)
     data = streams.TrainingData(
-        training, config.data, config.density, counter.stride, config.train.batch_size, config.seed, start
+        training, config.data, config.density, counter.stride, config.train.batch_size, config.seed, method.steps
     )
     dataset = METHODS[config.method].train_dataset(config.options, data)
+
+    # Nothing is written before everything is known to fit together.
+    write_file(os.path.join(model_dir, FLAGS), "".join(f"{line}\n" for line in flags.to_lines(config)))
     _write_json(os.path.join(model_dir, LABELS), _labels(training, held_out))
+    run |= _environment(config, counter)
+    with _logging_to(os.path.join(model_dir, LOG)):
+        received = _fit(config, model_dir, method, dataset, checkpoint, run, training, held_out)
+        if received and run["steps"] < config.train.steps:
+            logger.info(
+                "Stopped by %s after step %d of %d; everything is saved. Go on with the same command and --resume.",
+                received.name,
+                run["steps"],
+                config.train.steps,
+            )
+            return 128 + received
+        logger.info(
+            "Done: %d steps in %.1f minutes. The run is in %s", run["steps"], run["training_minutes"], model_dir
+        )
+    return 0
+
+
+def _fit(config, model_dir, method, dataset, checkpoint, run, training, held_out):
+    """Trains up to the last step, or until a signal comes, which it returns; keeps `run` and the folder up to date."""
+    counter, start = method.counter, method.steps
+    manager = tf.train.CheckpointManager(checkpoint, os.path.join(model_dir, CHECKPOINTS), max_to_keep=2)
     logger.info(
-        "%s %d of %d steps of %d images: %s with %s, %d training images, %d held out, %s",
-        "Resuming after" if start else "Training",
-        start if start else config.train.steps,
+        "%s %d steps of %d images: %s with %s, %d training images, %d held out, on %d x %s",
+        f"Resuming after {start} of" if start else "Training",
         config.train.steps,
         config.train.batch_size,
         config.counter,
         config.method,
         len(training.rows),
         len(held_out.rows),
-        f"{strategy().num_replicas_in_sync} x {_device_name()}",
+        strategy().num_replicas_in_sync,
+        _device_name(),
     )
-
     begin, before = time.monotonic(), run["training_minutes"]
 
     def save(logs):
         run["training_minutes"] = before + (time.monotonic() - begin) / 60
-        run["steps"] = int(optimizer.iterations)
-        if logs:
-            values = {name: float(value) for name, value in logs.items()}
-            run["validation"].append({"step": run["steps"], **values})
-        _write_json(os.path.join(model_dir, RUN), {**_environment(config, counter), **run})
+        run["steps"] = method.steps
+        run["validation"].append({"step": method.steps} | {name: float(value) for name, value in logs.items()})
+        _write_json(os.path.join(model_dir, RUN), run)
         with callbacks.averaged_weights(method):
             callbacks.save_weights(counter, os.path.join(model_dir, LAST))
-        manager.save(checkpoint_number=run["steps"])
+        manager.save(checkpoint_number=method.steps)
 
     stop = callbacks.OrderlyStop(config.train.steps)
     progress = callbacks.Progress(config.train.steps, start, config.train.batch_size)
-    watchers: list[keras.callbacks.Callback] = [progress, stop]
+    watchers: list[keras.callbacks.Callback] = [progress]
     if held_out.rows:
-        best = min((entry["val_mae"] for entry in run["validation"] if "val_mae" in entry), default=math.inf)
+        best = min((entry.get("val_mae", math.inf) for entry in run["validation"]), default=math.inf)
         path = os.path.join(model_dir, BEST)
-        watchers.append(callbacks.Validation(streams.evaluation(held_out), path, best))
-        examples = _examples(held_out, config, counter.stride)
-    else:
-        examples = _examples(training, config, counter.stride)
-    watchers.append(callbacks.Summaries(os.path.join(model_dir, TENSORBOARD), progress, examples))
-    watchers.append(callbacks.Checkpoints(save))
+        watchers.append(callbacks.Validation(streams.evaluation(held_out), path, best, stop))
+    examples = _examples(held_out if held_out.rows else training, config, counter.stride)
+    summaries = callbacks.Summaries(os.path.join(model_dir, TENSORBOARD), progress, examples)
+    watchers += [callbacks.Checkpoints(save), summaries, stop]
 
     interval = min(config.train.validation_interval, config.train.steps)
     if start < config.train.steps:
         try:
-            method.fit(
-                dataset,
-                initial_epoch=start // interval,
-                epochs=-(-config.train.steps // interval),
-                steps_per_epoch=interval,
-                callbacks=watchers,
-                shuffle=False,
-                verbose=0,
-            )
+            with stop.listening(), progress.showing():
+                method.fit(
+                    dataset,
+                    initial_epoch=start // interval,
+                    epochs=-(-config.train.steps // interval) + 1,  # `stop` ends the last one.
+                    steps_per_epoch=interval,
+                    callbacks=watchers,
+                    shuffle=False,
+                    verbose=0,
+                )
         except tf.errors.InvalidArgumentError as error:
-            raise _explain(error, optimizer, manager) from error
-    if stop.received:
-        logger.info(
-            "Stopped by %s after step %d of %d; everything is saved. Go on with the same command and --resume.",
-            stop.received.name,
-            int(optimizer.iterations),
-            config.train.steps,
-        )
-        return 128 + stop.received
-    logger.info("Done: %d steps in %.1f minutes. The run is in %s", run["steps"], run["training_minutes"], model_dir)
-    return 0
+            if "is not finite" not in str(error):
+                raise
+            raise _not_finite(error, method.steps + 1, run["steps"]) from error
+    return stop.received
 
 
 def load_counter(model_dir: str):
@@ -217,8 +232,13 @@ def precision(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def build_optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
-    """Builds the optimizer with its schedule: linear warm-up, then constant or half a cosine down to zero."""
+def build_optimizer(config: TrainConfig, replicas: int = 1) -> keras.optimizers.Optimizer:
+    """Builds the optimizer with its schedule: linear warm-up, then constant or half a cosine down to zero.
+
+    Args:
+      config: the choices.
+      replicas: number of devices, each of which gives the optimizer an equal share of the gradient to clip.
+    """
     rate = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if config.warmup_steps else config.learning_rate,
         decay_steps=max(config.steps - config.warmup_steps, 1),
@@ -229,17 +249,15 @@ def build_optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
     common = {
         "learning_rate": rate,
         "weight_decay": config.weight_decay or None,
-        "global_clipnorm": config.clip_norm or None,
+        "global_clipnorm": config.clip_norm / replicas or None,
         "use_ema": config.ema > 0,
         "ema_momentum": config.ema or 0.99,
     }
     optimizer: keras.optimizers.Optimizer
     if config.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(momentum=config.momentum, **common)
-    elif config.optimizer == "adam":
-        optimizer = keras.optimizers.Adam(**common)
     else:
-        optimizer = keras.optimizers.AdamW(**common)
+        optimizer = keras.optimizers.Adam(**common)
     if config.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     if config.precision == "mixed_float16":
@@ -247,24 +265,24 @@ def build_optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
     return optimizer
 
 
-def _prepare_folder(config, model_dir, resume):
-    """Makes the folder of a run, or checks that the run in it is the one to go on with."""
+def _check_folder(config, model_dir, resume):
+    """Checks that the folder of a run is free, or holds the run to go on with."""
     path = os.path.join(model_dir, FLAGS)
-    if resume:
-        if not os.path.isfile(path):
-            raise FileNotFoundError(f"--resume: {model_dir!r} holds no run ({path} does not exist).")
-        if flags.from_file(path) != config:
-            ours, theirs = set(flags.to_lines(config)), set(flags.to_lines(flags.from_file(path)))
-            raise ValueError(
-                f"--resume: the run in {model_dir!r} has other flags: there {sorted(theirs - ours)}, "
-                f"here {sorted(ours - theirs)}."
+    if not resume:
+        if os.path.exists(path) or os.path.exists(os.path.join(model_dir, CHECKPOINTS)):
+            raise FileExistsError(
+                f"{model_dir!r} holds a run already: add --resume to go on with it, or choose another --model_dir."
             )
         return
-    if os.path.exists(path):
-        raise FileExistsError(
-            f"{model_dir!r} holds a run already: add --resume to go on with it, or choose another --model_dir."
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"--resume: {model_dir!r} holds no run ({path} does not exist).")
+    kept = flags.from_file(path)
+    if kept != config:
+        ours, theirs = set(flags.to_lines(config)), set(flags.to_lines(kept))
+        raise ValueError(
+            f"--resume: the run in {model_dir!r} has other flags: there {sorted(theirs - ours)}, "
+            f"here {sorted(ours - theirs)}."
         )
-    write_file(path, "".join(f"{line}\n" for line in flags.to_lines(config)))
 
 
 @contextlib.contextmanager
@@ -287,31 +305,23 @@ def _logging_to(path):
             handler.close()
 
 
-def _explain(error, optimizer, manager):
-    """Returns the error to raise for a loss that is not finite; any other one stays what it is."""
-    if "is not finite" not in str(error):
-        return error
+def _not_finite(error, step, saved):
+    """Returns the error to raise for a loss that is not finite."""
     name = str(error).partition("loss '")[2].partition("'")[0]
-    step = int(optimizer.iterations) + 1
-    saved = os.path.basename(manager.latest_checkpoint) if manager.latest_checkpoint else "none yet"
     return FloatingPointError(
-        f"Loss {name!r} is not finite at step {step}; the weights were left as they were (last checkpoint: {saved}). "
-        "Lower --train_learning_rate, lengthen --train_warmup_steps, or set --train_clip_norm=1."
+        f"Loss {name!r} is not finite at step {step}; the weights were left as they were, the last checkpoint is that "
+        f"of step {saved}. Lower --train_learning_rate, lengthen --train_warmup_steps, or set --train_clip_norm=1."
     )
 
 
 def _examples(records, config, stride):
-    """Returns the first few images with their target densities."""
+    """Returns the first few images that have points, with their target densities."""
     examples = []
-    for example in itertools.islice(streams.evaluation(records), callbacks._PICTURES):
+    for example in itertools.islice(streams.evaluation(records.with_labels(schema.POINTS)), _PICTURES):
         image, points = example["image"][0], example["points"]
-        if config.density.kernel == "adaptive":
-            sigma = density.adaptive_sigma(points)
-        else:
-            sigma = tf.fill(tf.shape(points)[:1], config.density.sigma)
+        sigma = config.density.sigmas(points)
         rows, columns = (-(-side // stride) for side in image.shape[:2])
-        mask = tf.ones_like(sigma)
-        target = density.density_map(points[None], mask[None], sigma[None], rows, columns, stride)
+        target = density.density_map(points[None], tf.ones_like(sigma)[None], sigma[None], rows, columns, stride)
         examples.append((image.numpy(), target.numpy()[0, ..., 0]))
     return examples
 
@@ -319,30 +329,36 @@ def _examples(records, config, stride):
 def _labels(training, held_out):
     """Returns how much annotation a run uses, that of the held-out images included."""
 
-    def used(records):
+    def used(records, *labels):
+        rows = records.with_labels(*labels).rows
         return {
-            "images": len(records.rows),
-            "dots": sum(row.points for row in records.rows),
-            "counts": sum(row.labels == schema.COUNT for row in records.rows),
+            "images": len(rows),
+            "dots": sum(row.points for row in rows),
+            "counts": sum(row.labels == schema.COUNT for row in rows),
             "pairs": 0,
             "columns": 0,
         }
 
-    parts = {"training": used(training), "validation": used(held_out)}
+    parts = {"training": used(training, schema.POINTS), "validation": used(held_out, schema.POINTS, schema.COUNT)}
     return {name: sum(part[name] for part in parts.values()) for name in parts["training"]} | parts
 
 
 def _environment(config, counter):
-    """Returns what else a number depends on: versions, commit, machine, seed, size of the counter."""
-    folder = os.path.dirname(os.path.abspath(__file__))
-    commit = subprocess.run(
-        ["git", "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    packages = ("tfcount", "tensorflow", "keras", "numpy", "opencv-python-headless")
+    """Returns what else a number depends on: seed, versions, commit, machine, size of the counter."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    commit = None
+    # An installed tfcount may lie inside of a repository of somebody else.
+    if os.path.exists(os.path.join(root, ".git")):
+        with contextlib.suppress(OSError):
+            git = ["git", "-C", root, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+            commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or None
+    versions = {"python": platform.python_version()}
+    for module in (tf, keras, np, cv2):
+        versions[module.__name__] = module.__version__
     return {
         "seed": config.seed,
-        "commit": commit or None,
-        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in packages},
+        "commit": commit,
+        "versions": versions,
         "hardware": {"device": _device_name(), "replicas": strategy().num_replicas_in_sync, "cores": os.cpu_count()},
         "parameters": int(sum(np.prod(weight.shape) for weight in counter.weights)),
     }

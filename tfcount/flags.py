@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
+import tensorflow as tf
 from absl import app, flags, logging
 
 from tfcount.config import ExperimentConfig
@@ -84,6 +85,10 @@ def run(main: Callable[[Sequence[str]], int | None], takes_arguments: bool = Fal
             return main(argv)
         except (ValueError, OSError, FloatingPointError) as error:
             return _fail(error)
+        except tf.errors.DataLossError as error:
+            return _fail(
+                f"a record is damaged ({error.message}). `python -m tfrecords_tools.show DIR --check` tells which."
+            )
 
     app.run(guarded)
 

@@ -67,7 +67,7 @@ def find_images(arguments) -> list[str]:
             paths.append(argument)
         else:
             raise FileNotFoundError(f"{argument!r} does not exist.")
-    return list(dict.fromkeys(paths))
+    return list({os.path.abspath(path): path for path in paths}.values())
 
 
 def draw_overlay(image, density, stride: int, count: float) -> np.ndarray:
@@ -101,7 +101,7 @@ def _overlay_name(path, paths):
     """Returns a file name for an overlay that no other picture has."""
     name = os.path.basename(path)
     if sum(os.path.basename(other) == name for other in paths) > 1:
-        name = os.path.normpath(path).replace(os.sep, "_").lstrip("._")
+        name = os.path.abspath(path).replace(os.sep, "_").lstrip("_")
     return f"{name}_overlay.jpg"
 
 

@@ -18,6 +18,9 @@ class CountingModule(tf.Module):
     `density`: `image` (batch, height, width, 3) uint8 -> `density` (batch, h, w, 1) float32, people per cell, and
     `count` (batch,) float32.
 
+    The bytes are decoded inside the graph, which does not know EXIF: a picture stored turned is counted as it is
+    stored, while `load(...).count` and `tfcount.predict` turn it upright first.
+
     Args:
       counter: images -> density.
     """
@@ -25,7 +28,8 @@ class CountingModule(tf.Module):
     def __init__(self, counter):
         super().__init__()
         self.counter = counter
-        self.stride = tf.constant(counter.stride)
+        # A variable: a constant of a module is not saved with it.
+        self.stride = tf.Variable(counter.stride, trainable=False, name="stride")
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")])
     def density(self, image):
@@ -118,8 +122,10 @@ def load(path: str | os.PathLike) -> LoadedCounter:
             "(saved_model.pb)."
         )
     model = tf.saved_model.load(folder)
-    if "density" not in model.signatures:
-        raise ValueError(f"The SavedModel in {folder!r} has no signature `density`: it is not from tfcount.export.")
+    if "density" not in model.signatures or not hasattr(model, "stride"):
+        raise ValueError(
+            f"The SavedModel in {folder!r} is not from tfcount.export: it has no `density` or no `stride`."
+        )
     signature = model.signatures["density"]
 
     def density(images, model=model):  # The model owns the variables of its signatures.

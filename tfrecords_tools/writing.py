@@ -437,6 +437,8 @@ def _publish(partial: str, output: str) -> None:
     """Gives the complete folder its name, and removes what it replaces and the notes of finished shards."""
     replaced = output + ".replaced"
     if os.path.isdir(output) and os.listdir(output):
+        # A call that was killed right here may have left one.
+        shutil.rmtree(replaced, ignore_errors=True)
         os.rename(output, replaced)
     os.rename(partial, output)
     shutil.rmtree(replaced, ignore_errors=True)

@@ -67,6 +67,12 @@ class DensityConfig:
         if not self.sigma > 0:
             raise ValueError(f"--density_sigma must be positive. Received: {self.sigma}.")
 
+    def sigmas(self, points: tf.Tensor) -> tf.Tensor:
+        """Returns the sigma of each head, `(n,)` pixels, for all heads `(n, 2)` of a whole image."""
+        if self.kernel == "adaptive":
+            return density.adaptive_sigma(points)
+        return tf.fill(tf.shape(points)[:1], self.sigma)
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
@@ -119,11 +125,7 @@ class TrainingData:
     def _crop(self, position, serialized):
         record = schema.parse_image(serialized)
         points = record["points"]
-        if self.density.kernel == "adaptive":
-            sigma = density.adaptive_sigma(points)
-        else:
-            sigma = tf.fill(tf.shape(points)[:1], self.density.sigma)
-        example = {"image": decode_image(record["image"]), "points": points, "sigma": sigma}
+        example = {"image": decode_image(record["image"]), "points": points, "sigma": self.density.sigmas(points)}
         seeds = tf.unstack(tf.random.split(tf.stack([tf.cast(self.seed, tf.int64), position]), 3))
         data = self.data
         example = augment.random_scaled_crop(example, data.crop, data.scale_min, data.scale_max, seeds[0])

@@ -20,7 +20,21 @@ class Method(keras.Model):
         super().__init__(**kwargs)
         self.counter = counter
         self._means: dict[str, keras.metrics.Mean] = {}
+        # Steps taken, those included that loss scaling skipped; the optimizer counts only the others.
+        self._steps = self.add_weight(
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="steps",
+        )
         self.built = True
+
+    @property
+    def steps(self) -> int:
+        """Number of training steps taken so far."""
+        return int(self._steps.numpy())
 
     def call(self, images, training=None):
         """Returns the counter's density."""
@@ -59,12 +73,18 @@ class Method(keras.Model):
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
         gradients = tape.gradient(scaled, variables)
-        # A loss that is not finite stops the step before the weights are touched.
+        context = tf.distribute.get_replica_context()
+        replicas = context.num_replicas_in_sync
+        if replicas > 1:
+            # Keras clips, and looks for infinities, before it adds up the replicas: it must see the whole gradient.
+            # As it adds up what it gets, each replica gives an equal share.
+            present = [gradient for gradient in gradients if gradient is not None]
+            summed = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, present))
+            gradients = [gradient if gradient is None else next(summed) / replicas for gradient in gradients]
+        # A loss that is not finite stops the step before anything changes.
         with tf.control_dependencies([loss]):
-            gradients = [gradient if gradient is None else tf.identity(gradient) for gradient in gradients]
-        # The optimizer sums gradients over replicas; each part is this replica's share of a global mean.
-        self.optimizer.apply(gradients, variables)
-        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+            self.optimizer.apply(gradients, variables)
+            self._steps.assign_add(1)
         for name, value in {"loss": loss, **parts}.items():
             # Shares add up to the global mean; the mean over replicas of `replicas` times a share is their sum.
             self._means[name].update_state(value * replicas)
