@@ -35,7 +35,7 @@ def known_flags(module):
             flags.define(values)
         source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
         for name in DEFINED_IN_MAIN[module]:
-            assert f'("{name}",' in source
+            assert f'"{name}",' in source
         return set(values) | DEFINED_IN_MAIN[module]
     values = absl_flags.FlagValues()
     {"tfrecords_tools.build": build, "tfrecords_tools.show": show, "tfrecords_tools.synthesize": synthesize}[

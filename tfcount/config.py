@@ -1,6 +1,7 @@
 """What an experiment is: frozen dataclasses, from which the flags are generated."""
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 from tfcount.data.streams import DataConfig, DensityConfig
@@ -8,14 +9,16 @@ from tfcount.losses import DENSITY_LOSSES
 from tfcount.methods import METHODS
 from tfcount.models import COUNTERS
 
-OPTIMIZERS = ("adam", "sgd")
-SCHEDULES = ("constant", "cosine")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-
-
-def _check_choice(flag, value, choices):
-    if value not in choices:
-        raise ValueError(f"{flag} must be one of {sorted(choices)}. Received: {value!r}.")
+# What a flag may be, where it is one of a few names.
+CHOICES: dict[str, Collection[str]] = {
+    "method": METHODS,
+    "counter": COUNTERS,
+    "density_loss": DENSITY_LOSSES,
+    "density_kernel": ("adaptive", "fixed"),
+    "train_optimizer": ("adam", "sgd"),
+    "train_schedule": ("constant", "cosine"),
+    "train_precision": ("float32", "mixed_bfloat16", "mixed_float16"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,16 +40,16 @@ class TrainConfig:
     Attributes:
       steps: optimizer steps.
       batch_size: images a step, over all devices.
-      optimizer: "adam" (with weight decay, which is not part of the gradient, it is AdamW) or "sgd".
+      optimizer: which; Adam with weight decay is AdamW, for the decay is not part of the gradient.
       learning_rate: its highest value.
-      schedule: after the warm-up, "constant" or "cosine" (down to zero at the last step).
+      schedule: of the learning rate after the warm-up; cosine goes down to zero at the last step.
       warmup_steps: steps in which the learning rate rises from zero.
       momentum: of sgd.
       weight_decay: share of each kernel that a step takes away, times the learning rate; biases and normalization
         have none.
       clip_norm: largest norm of the whole gradient; 0 does not clip.
       ema: momentum of the moving average of the weights, which is what is validated and saved; 0 averages nothing.
-      precision: "float32", "mixed_bfloat16" or "mixed_float16".
+      precision: of the layers; weights, losses and the last layer stay float32.
       validation_interval: steps between validations, each with a checkpoint.
     """
 
@@ -73,9 +76,6 @@ class TrainConfig:
         for name in ("ema", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"--train_{name} must be at least 0 and below 1. Received: {getattr(self, name)}.")
-        _check_choice("--train_optimizer", self.optimizer, OPTIMIZERS)
-        _check_choice("--train_schedule", self.schedule, SCHEDULES)
-        _check_choice("--train_precision", self.precision, PRECISIONS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +105,10 @@ class ExperimentConfig:
     def __post_init__(self):
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed must be at least 0 and below 2 ** 32. Received: {self.seed}.")
-        _check_choice("--method", self.method, METHODS)
-        _check_choice("--counter", self.counter, COUNTERS)
-        _check_choice("--density_loss", self.density.loss, DENSITY_LOSSES)
+        for flag, choices in CHOICES.items():
+            part, _, field = flag.rpartition("_")
+            value = getattr(getattr(self, part) if part else self, field)
+            if value not in choices:
+                raise ValueError(f"--{flag} must be one of {sorted(choices)}. Received: {value!r}.")
         if self.options is None:
             object.__setattr__(self, "options", METHODS[self.method].Config())

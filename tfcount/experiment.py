@@ -66,6 +66,8 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
       ValueError: if the run to resume has other flags, or data, devices and config do not fit together.
       FloatingPointError: if a loss is not finite.
     """
+    if not config.data.dir:
+        raise ValueError("--data_dir must name a folder of records, made by `python -m tfrecords_tools.build`.")
     training, held_out = Records.open(config.data.dir, "train").hold_out(config.data.validation_fraction, config.seed)
     _check_folder(config, model_dir, resume)
     replicas = strategy().num_replicas_in_sync

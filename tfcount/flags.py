@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 from absl import app, flags, logging
 
-from tfcount.config import ExperimentConfig
+from tfcount.config import CHOICES, ExperimentConfig
 from tfcount.methods import METHODS
 
 _DEFINE: dict[type, Callable] = {
@@ -27,7 +27,10 @@ _DEFINE: dict[type, Callable] = {
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the flags of an experiment."""
     for name, field, part in _fields():
-        _DEFINE[type(field.default)](name, field.default, _help(field.name, part), flag_values=values)
+        text = _help(field.name, part)
+        if name in CHOICES:
+            text += f" One of {', '.join(sorted(CHOICES[name]))}."
+        _DEFINE[type(field.default)](name, field.default, text[0].upper() + text[1:], flag_values=values)
 
 
 def read(values: flags.FlagValues = flags.FLAGS) -> ExperimentConfig:
