@@ -12,12 +12,12 @@ from tfcount import flags
 from tfrecords_tools import build, show, synthesize
 
 ROOT = pathlib.Path(__file__).parent.parent
-TEXTS = [ROOT / "README.md", ROOT / "demo.sh", *sorted(ROOT.glob("configs/**/*.flags"))]
+TEXTS = [ROOT / "README.md", ROOT / "Makefile", *sorted(ROOT.glob("configs/**/*.flags"))]
 COMMANDS = sorted(
     {
         match[1].strip()
         for path in TEXTS
-        for match in re.finditer(r"(python -m (?:tfcount|tfrecords_tools)\.[^\n`#|]*)", path.read_text())
+        for match in re.finditer(r"(python -m (?:tfcount|tfrecords_tools)\.[^\n`#|;]*)", path.read_text())
     }
 )
 DEFINED_IN_MAIN = {

@@ -42,7 +42,7 @@ class ImageNetPreprocessing(keras.layers.Layer):
     def call(self, images):
         """Returns the prepared images."""
         centered = ops.cast(images, "float32") - ops.convert_to_tensor(IMAGENET_MEAN, "float32")
-        return pad_to_multiple(ops.cast(centered[..., ::-1], self.compute_dtype), self.multiple)
+        return pad_to_multiple(ops.cast(ops.flip(centered, -1), self.compute_dtype), self.multiple)
 
     def get_config(self):
         """Returns the arguments of the constructor."""
@@ -69,15 +69,26 @@ class FrozenNormalizedConvolution(keras.layers.Layer):
       strides: step of the convolution, cells.
       padding: "same" or "valid".
       epsilon: added to the variance.
+      gamma_initializer: of the scale.
     """
 
-    def __init__(self, filters: int, kernel_size: int, strides=1, padding="same", epsilon=1.001e-5, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        strides=1,
+        padding="same",
+        epsilon=1.001e-5,
+        gamma_initializer="ones",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
         self.strides = strides
         self.padding = padding
         self.epsilon = epsilon
+        self.gamma_initializer = gamma_initializer
 
     def build(self, input_shape):
         """Creates the weights."""
@@ -86,7 +97,7 @@ class FrozenNormalizedConvolution(keras.layers.Layer):
         self.kernel = self.add_weight(shape=shape, initializer="he_normal", name="kernel", autocast=False)
         for name, initializer, trainable in (
             ("bias", "zeros", True),
-            ("gamma", "ones", True),
+            ("gamma", self.gamma_initializer, True),
             ("beta", "zeros", True),
             ("mean", "zeros", False),
             ("variance", "ones", False),
@@ -106,7 +117,7 @@ class FrozenNormalizedConvolution(keras.layers.Layer):
 
     def get_config(self):
         """Returns the arguments of the constructor."""
-        names = ("filters", "kernel_size", "strides", "padding", "epsilon")
+        names = ("filters", "kernel_size", "strides", "padding", "epsilon", "gamma_initializer")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
@@ -168,7 +179,9 @@ def resnet50(weights: str) -> keras.Model:
             shortcut = convolution(x, f"{name}_0", 4 * filters, 1, strides=step) if first else x
             x = relu(convolution(x, f"{name}_1", filters, 1, strides=step))
             x = relu(convolution(x, f"{name}_2", filters, 3))
-            x = relu(convolution(x, f"{name}_3", 4 * filters, 1) + shortcut)
+            # Without ImageNet weights nothing else would keep the sum over 13 blocks from growing: each starts as its
+            # shortcut alone (Goyal et al., 2017, section 5.1).
+            x = relu(convolution(x, f"{name}_3", 4 * filters, 1, gamma_initializer="zeros") + shortcut)
         outputs[stage] = x
     encoder = keras.Model(inputs, [outputs["conv3"], outputs["conv4"]], name="resnet50")
     if weights != "none":
