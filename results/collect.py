@@ -10,7 +10,7 @@ import pathlib
 import shutil
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-KEPT = ("run.flags", "train.log", "labels.json", "predictions.csv", "evaluation.json", "evaluation.png")
+KEPT = ("run.flags", "train.log", "labels.json", "predictions.csv", "evaluation.json")
 START, END = "<!-- results -->\n", "<!-- end of results -->\n"
 
 

@@ -82,12 +82,12 @@ def draw(results, summary: dict, records: Records) -> bytes:
     Returns:
       The picture as PNG.
     """
-    figure = matplotlib.figure.Figure(figsize=(15, 9.5), layout="constrained")
+    figure = matplotlib.figure.Figure(figsize=(15, 8.6), layout="constrained")
     figure.suptitle(
         f"{summary['dataset']} {summary['split']}: MAE {summary['mae']:.1f}, RMSE {summary['rmse']:.1f} "
         f"({summary['images']} images)"
     )
-    above, below = np.asarray(figure.subfigures(2, 1, height_ratios=(1.15, 1)))
+    above, below = np.asarray(figure.subfigures(2, 1, height_ratios=(1.3, 1)))
     scatter, by_count, by_size = above.subplots(1, 3)
 
     truth = np.array([result.ground_truth for result in results])
@@ -120,11 +120,11 @@ def draw(results, summary: dict, records: Records) -> bytes:
 
 
 def _draw_bias(axes, groups, label):
-    names = [f"{group['from']:g} " + ("and more" if group["to"] is None else f"to {group['to']:g}") for group in groups]
+    names = [f"{group['from']:g}" + ("+" if group["to"] is None else f"-{group['to']:g}") for group in groups]
     positions = np.arange(len(groups))
     axes.bar(positions - 0.2, [group["mae"] for group in groups], 0.4, label="MAE", color="0.75")
     axes.bar(positions + 0.2, [group["bias"] for group in groups], 0.4, label="bias (predicted - true)")
-    ticks = [f"{name}\n{group['images']} images" for name, group in zip(names, groups, strict=True)]
+    ticks = [f"{name}\nn = {group['images']}" for name, group in zip(names, groups, strict=True)]
     axes.set_xticks(positions, ticks, fontsize="small")
     axes.axhline(0, color="0.3", linewidth=0.8)
     axes.set(xlabel=label, ylabel="people an image")

@@ -2,6 +2,7 @@
 
 import keras
 
+from tfcount.layers.live_relu import live_relu
 from tfcount.models import encoders
 from tfcount.models.counter import Counter
 
@@ -35,6 +36,6 @@ def csrnet(encoder_weights: str = "imagenet") -> Counter:
             name=f"dilated{index}",
         )(x)
     density = keras.layers.Conv2D(
-        1, 1, activation="relu", kernel_initializer=gaussian.clone(), dtype="float32", name="density"
+        1, 1, activation=live_relu, kernel_initializer=gaussian.clone(), dtype="float32", name="density"
     )(x)
     return Counter(features, keras.Model(encoded, density, name="head"), stride=8, name="csrnet")

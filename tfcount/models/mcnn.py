@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfcount.layers.live_relu import live_relu
 from tfcount.models.counter import Counter
 from tfcount.models.encoders import pad_to_multiple
 
@@ -14,6 +15,8 @@ _COLUMNS = (
 )
 # Weights of red, green and blue in the grey image (ITU-R BT.601), as image libraries convert.
 _LUMA = (0.299, 0.587, 0.114)
+# Of a grey pixel: the weights that see pixels start so small that features start at about 1.
+_PIXEL = 128.0
 
 
 class GreyImages(keras.layers.Layer):
@@ -40,11 +43,26 @@ def mcnn() -> Counter:
     for column, (sizes, filters) in enumerate(_COLUMNS, start=1):
         x = grey
         for index, (size, count) in enumerate(zip(sizes, filters, strict=True)):
-            x = keras.layers.Conv2D(count, size, padding="same", activation="relu", name=f"column{column}_{index}")(x)
+            x = keras.layers.Conv2D(
+                count,
+                size,
+                padding="same",
+                activation="relu",
+                # He et al. (2015) initialization: variance 2 / (number of inputs).
+                kernel_initializer=keras.initializers.VarianceScaling(2.0 / (1.0 if index else _PIXEL**2)),
+                name=f"column{column}_{index}",
+            )(x)
             if index < 2:
                 x = keras.layers.MaxPooling2D(2, name=f"column{column}_{index}_pool")(x)
         columns.append(x)
     features = keras.Model(inputs, keras.layers.Concatenate(name="columns")(columns), name="features")
     fused = keras.Input((None, None, features.output.shape[-1]))
-    density = keras.layers.Conv2D(1, 1, activation="relu", dtype="float32", name="fuse")(fused)
+    density = keras.layers.Conv2D(
+        1,
+        1,
+        activation=live_relu,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        dtype="float32",
+        name="fuse",
+    )(fused)
     return Counter(features, keras.Model(fused, density, name="head"), stride=4, name="mcnn")

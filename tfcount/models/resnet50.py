@@ -3,6 +3,7 @@
 import keras
 
 from tfcount.layers.bilinear_doubling import BilinearDoubling
+from tfcount.layers.live_relu import live_relu
 from tfcount.models import encoders
 from tfcount.models.counter import Counter
 
@@ -33,7 +34,7 @@ def resnet50(encoder_weights: str = "imagenet", width: int = 256) -> Counter:
     density = keras.layers.Conv2D(
         1,
         1,
-        activation="relu",
+        activation=live_relu,
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
         bias_initializer=keras.initializers.Constant(0.05),
         dtype="float32",
