@@ -15,7 +15,7 @@ _COLUMNS = (
 )
 # Weights of red, green and blue in the grey image (ITU-R BT.601), as image libraries convert.
 _LUMA = (0.299, 0.587, 0.114)
-# Standard deviation of the first weights; made for pixels up to 255, with larger ones the first densities are thousands.
+# Standard deviation of the first weights: made for pixels up to 255, larger ones give thousands of people at first.
 _INITIAL = 0.01
 
 
