@@ -33,7 +33,7 @@ demo: $(VENV)/.installed data/demo/manifest.json
 	@$(BIN)/python -c 'import json; e = json.load(open("runs/demo/evaluation.json")); print("\nMAE %.1f on %d crowds that the counter has not seen; always answering the mean count gives %.1f.\nPictures: runs/demo/evaluation.png and runs/demo/overlays/   Curves: $(BIN)/tensorboard --logdir=runs/demo" % (e["mae"], e["images"], e["mean_count_mae"]))'
 
 data/demo/manifest.json: | $(VENV)/.installed
-	$(BIN)/python -m tfrecords_tools.synthesize --output=data/demo
+	$(BIN)/python -m tfrecords_tools.synthesize --output=data/demo --train_images=500
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
+BLOCK_SIZES = (1, 2, 4, 8, 32)
 
-def block_count(y_true, y_pred, sizes: Sequence[int] = (1, 2, 4, 8, 32)):
+
+def block_count(y_true, y_pred, sizes: Sequence[int] = BLOCK_SIZES):
     """Computes the absolute errors of the counts in square blocks of cells, summed over blocks and block sizes.
 
     `loss = sum over s in sizes, blocks b of side s: |sum of y_pred in b - sum of y_true in b|`
@@ -29,15 +31,29 @@ def block_count(y_true, y_pred, sizes: Sequence[int] = (1, 2, 4, 8, 32)):
       >>> block_count(y_true, y_pred, sizes=(1, 2))  # |0 - 1| + |3 - 0| + |3 - 1|
       [6.0]
     """
+    total = 0.0
+    for errors in block_errors(y_true, y_pred, sizes):
+        total = total + ops.sum(ops.abs(errors), axis=(1, 2))
+    return total
+
+
+def block_errors(y_true, y_pred, sizes: Sequence[int]) -> list:
+    """Returns for each size the errors of the counts in blocks of that many cells a side, `(batch, rows, columns)`."""
     error = y_pred - y_true
     height, width = ops.shape(error)[1], ops.shape(error)[2]
-    total = 0.0
+    errors = []
     for size in sizes:
         padded = ops.pad(error, [[0, 0], [0, -height % size], [0, -width % size], [0, 0]])
         rows, columns = -(-height // size), -(-width // size)
-        blocks = ops.sum(ops.reshape(padded, (-1, rows, size, columns, size)), axis=(2, 4))
-        total = total + ops.sum(ops.abs(blocks), axis=(1, 2))
-    return total
+        errors.append(ops.sum(ops.reshape(padded, (-1, rows, size, columns, size)), axis=(2, 4)))
+    return errors
+
+
+def check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Returns the block sizes as a tuple; raises ValueError if there are none, or one is not positive."""
+    if not sizes or min(sizes) < 1:
+        raise ValueError(f"`sizes` must be positive numbers of cells. Received: sizes={sizes}.")
+    return tuple(sizes)
 
 
 class BlockCountLoss(keras.losses.Loss):
@@ -47,11 +63,9 @@ class BlockCountLoss(keras.losses.Loss):
       sizes: sides of the blocks, cells.
     """
 
-    def __init__(self, sizes: Sequence[int] = (1, 2, 4, 8, 32), name="block_count", **kwargs):
+    def __init__(self, sizes: Sequence[int] = BLOCK_SIZES, name="block_count", **kwargs):
         super().__init__(name=name, **kwargs)
-        if not sizes or min(sizes) < 1:
-            raise ValueError(f"`sizes` must be positive numbers of cells. Received: sizes={sizes}.")
-        self.sizes = tuple(sizes)
+        self.sizes = check_sizes(sizes)
 
     def call(self, y_true, y_pred):
         """Returns one value per example, `(batch,)`."""

@@ -15,8 +15,8 @@ _COLUMNS = (
 )
 # Weights of red, green and blue in the grey image (ITU-R BT.601), as image libraries convert.
 _LUMA = (0.299, 0.587, 0.114)
-# Standard deviation of the first weights: made for pixels up to 255, larger ones give thousands of people at first.
-_INITIAL = 0.01
+# Of a grey pixel: the weights that see pixels start so small that features start at about 1.
+_PIXEL = 128.0
 
 
 class GreyImages(keras.layers.Layer):
@@ -48,7 +48,8 @@ def mcnn() -> Counter:
                 size,
                 padding="same",
                 activation="relu",
-                kernel_initializer=keras.initializers.RandomNormal(stddev=_INITIAL),
+                # He et al. (2015): variance 2 / (number of inputs).
+                kernel_initializer=keras.initializers.VarianceScaling(2.0 / (1.0 if index else _PIXEL**2)),
                 name=f"column{column}_{index}",
             )(x)
             if index < 2:
@@ -60,8 +61,7 @@ def mcnn() -> Counter:
         1,
         1,
         activation=live_relu,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=_INITIAL),
-        bias_initializer=keras.initializers.Constant(_INITIAL),
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
         dtype="float32",
         name="fuse",
     )(fused)
