@@ -88,6 +88,8 @@ def summarize(results: list[ImageResult]) -> dict:
     """
     if not results:
         raise ValueError("No image with a known count was evaluated.")
+    # In one order, whatever that of the records: which images a bootstrap draws depends on it.
+    results = sorted(results, key=lambda result: result.image_id)
     truth = np.array([result.ground_truth for result in results])
     predicted = np.array([result.predicted for result in results])
     megapixels = np.array([result.height * result.width / 1e6 for result in results])
