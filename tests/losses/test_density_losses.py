@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tfcount.losses import DENSITY_LOSSES
 from tfcount.losses.block_count import BlockCountLoss, block_count
+from tfcount.losses.block_l2 import BlockL2Loss, block_l2
 from tfcount.losses.density_l2 import density_l2
 
 
@@ -32,9 +33,21 @@ def test_block_count_agrees_with_plain_loops(rng):
     np.testing.assert_allclose(block_count(y_true, y_pred, sizes=(1, 2, 4)), expected, rtol=1e-5)
 
 
-def test_block_sizes_must_be_positive():
+def test_block_l2_golden():
+    """Cells: 0.5 * (1 + 9) = 5; the one block of 2 x 2: 0.5 * ((3 - 1) / 2)^2 = 0.5."""
+    y_true, y_pred = np.array([[[[1.0], [0.0]]]]), np.array([[[[0.0], [3.0]]]])
+    np.testing.assert_allclose(block_l2(y_true, y_pred, sizes=(1, 2)), [5.5])
+
+
+def test_block_l2_of_single_cells_is_density_l2(rng):
+    y_true, y_pred = rng.random((2, 3, 5, 7, 1))
+    np.testing.assert_allclose(block_l2(y_true, y_pred, sizes=(1,)), density_l2(y_true, y_pred), rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [BlockCountLoss, BlockL2Loss])
+def test_block_sizes_must_be_positive(loss):
     with pytest.raises(ValueError, match=r"`sizes` must be positive numbers of cells. Received: sizes=\(0, 1\)"):
-        BlockCountLoss(sizes=(0, 1))
+        loss(sizes=(0, 1))
 
 
 @pytest.mark.parametrize("name", DENSITY_LOSSES)
