@@ -16,10 +16,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
-from tfrecords_tools import writing
+from tfrecords_tools import commands, writing
 from tfrecords_tools.annotations import folder, shanghaitech, vgg_cells
 
 DATASETS: dict[str, Callable] = {
@@ -41,20 +40,14 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     )
 
 
+@commands.reporting_errors
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
     """Builds records as the flags say, and returns the exit code."""
-    try:
-        if len(argv) > 1:
-            raise ValueError(f"unexpected arguments {list(argv[1:])}; flags are written like --input=DIR.")
-        splits = DATASETS[values.dataset](values.input)
-        source = {"input": os.path.abspath(values.input)}
-        manifest = writing.write_dataset(values.output, values.dataset, splits, source, values.overwrite)
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"Error: {error}\n")
-        return 1
-    except KeyboardInterrupt as interrupt:
-        sys.stderr.write(f"\n{interrupt}\n")
-        return 130
+    if len(argv) > 1:
+        raise ValueError(f"unexpected arguments {list(argv[1:])}; flags are written like --input=DIR.")
+    splits = DATASETS[values.dataset](values.input)
+    source = {"input": os.path.abspath(values.input)}
+    manifest = writing.write_dataset(values.output, values.dataset, splits, source, values.overwrite)
     sys.stdout.write(summarize(manifest))
     return 0
 
@@ -74,13 +67,5 @@ def summarize(manifest: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def run() -> None:
-    """Runs the command."""
-    # Only images are decoded here: the memory of the graphics card is left to those who need it.
-    tf.config.set_visible_devices([], "GPU")
-    define_flags()
-    app.run(main)
-
-
 if __name__ == "__main__":
-    run()
+    commands.run(main, define_flags)

@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 import tensorflow as tf
 import tqdm
-from absl import app, flags
+from absl import flags
 
 from tfcount.data import schema
+from tfrecords_tools import commands
 
 # Smaller images are enlarged, so that points do not hide what they mark.
 LEAST_SIDE = 512
@@ -39,23 +40,17 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_bool("check", False, "Check every record instead of drawing one.", flag_values=values)
 
 
+@commands.reporting_errors
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
     """Draws or checks as the flags say, and returns the exit code."""
-    try:
-        if len(argv) != 2:
-            raise ValueError(f"give one folder of records. Received: {list(argv[1:])}.")
-        if values.check == bool(values.id or values.out) or bool(values.id) != bool(values.out):
-            raise ValueError("give either --id and --out, or --check.")
-        if values.check:
-            return _report(argv[1])
-        record = read_record(argv[1], values.split, values.id)
-        _write_picture(values.out, draw(record) if values.points else decode(record))
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"Error: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("\nStopped.\n")
-        return 130
+    if len(argv) != 2:
+        raise ValueError(f"give one folder of records. Received: {list(argv[1:])}.")
+    if values.check == bool(values.id or values.out) or bool(values.id) != bool(values.out):
+        raise ValueError("give either --id and --out, or --check.")
+    if values.check:
+        return _report(argv[1])
+    record = read_record(argv[1], values.split, values.id)
+    _write_picture(values.out, draw(record) if values.points else decode(record))
     return 0
 
 
@@ -243,13 +238,5 @@ def _write_picture(path: str, picture: np.ndarray) -> None:
         file.write(encoded.tobytes())
 
 
-def run() -> None:
-    """Runs the command."""
-    # One image at a time is decoded: the memory of the graphics card is left to those who need it.
-    tf.config.set_visible_devices([], "GPU")
-    define_flags()
-    app.run(main)
-
-
 if __name__ == "__main__":
-    run()
+    commands.run(main, define_flags)

@@ -14,11 +14,10 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from tfcount.data import schema
-from tfrecords_tools import build, crowd_renderer, writing
+from tfrecords_tools import build, commands, crowd_renderer, writing
 
 DATASET = "synthetic"
 
@@ -174,40 +173,25 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     )
 
 
+@commands.reporting_errors
 def main(argv: Sequence[str]) -> int:
     """Makes the data set as the flags say, and returns the exit code."""
     if len(argv) > 1:
-        sys.stderr.write(f"Error: unexpected arguments {argv[1:]}; flags are written like --output=DIR.\n")
-        return 1
-    # Nothing here runs on a graphics card: its memory is left to those who need it.
-    tf.config.set_visible_devices([], "GPU")
+        raise ValueError(f"unexpected arguments {argv[1:]}; flags are written like --output=DIR.")
     values = flags.FLAGS
-    try:
-        manifest = synthesize(
-            values.output,
-            train_images=values.train_images,
-            test_images=values.test_images,
-            height=values.height,
-            width=values.width,
-            max_people=values.max_people,
-            seed=values.seed,
-            overwrite=values.overwrite,
-        )
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"Error: {error}\n")
-        return 1
-    except KeyboardInterrupt as interrupt:
-        sys.stderr.write(f"\n{interrupt}\n")
-        return 130
+    manifest = synthesize(
+        values.output,
+        train_images=values.train_images,
+        test_images=values.test_images,
+        height=values.height,
+        width=values.width,
+        max_people=values.max_people,
+        seed=values.seed,
+        overwrite=values.overwrite,
+    )
     sys.stdout.write(build.summarize(manifest))
     return 0
 
 
-def run() -> None:
-    """Runs the command."""
-    define_flags()
-    app.run(main)
-
-
 if __name__ == "__main__":
-    run()
+    commands.run(main, define_flags)
