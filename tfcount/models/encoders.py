@@ -60,7 +60,7 @@ class FrozenNormalizedConvolution(keras.layers.Layer):
 
     `y = gamma * (conv(x, kernel) + bias - mean) / sqrt(variance + epsilon) + beta` is linear in `x`, so scale and
     offset move into kernel and bias before the convolution: the same value and gradients, without passes over the
-    feature maps that cost a third of a training step on a CPU. Kernel, bias, `gamma` and `beta` train; `mean` and
+    feature maps. Kernel, bias, `gamma` and `beta` train; `mean` and
     `variance` never change, so replicas agree and small batches do no harm.
 
     Args:

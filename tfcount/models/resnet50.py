@@ -1,4 +1,4 @@
-"""ResNet50 whose stages conv3 and conv4 are fused at stride 8: about ten times cheaper than CSRNet."""
+"""ResNet50 whose stages conv3 and conv4 are fused at stride 8."""
 
 import keras
 
