@@ -24,7 +24,7 @@ def load_reference(path):
 
         for column in (1, 2, 3):
             for index, number in enumerate((0, 2, 4, 5)):
-                counter.features.get_layer(f"column{column}_{index}").set_weights(
+                counter.encoder.get_layer(f"column{column}_{index}").set_weights(
                     weights(f"DME.branch{column}.{number}.conv")
                 )
         counter.head.get_layer("fuse").set_weights(weights("DME.fuse.0.conv"))

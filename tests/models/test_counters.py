@@ -1,15 +1,23 @@
+import inspect
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfcount import evaluation
 from tfcount.models import COUNTERS, build_counter, encoders
 
 
+def from_random_weights(name):
+    has_encoder = "encoder_weights" in inspect.signature(COUNTERS[name]).parameters
+    return build_counter(name, **({"encoder_weights": "none"} if has_encoder else {}))
+
+
 @pytest.fixture(scope="module", params=sorted(COUNTERS))
 def counter(request):
     keras.utils.set_random_seed(0)
-    return build_counter(request.param, **({} if request.param == "mcnn" else {"encoder_weights": "none"}))
+    return from_random_weights(request.param)
 
 
 @pytest.mark.parametrize("height, width", [(1, 1), (33, 50), (64, 96), (100, 61)])
@@ -35,11 +43,33 @@ def test_head_of_features(counter, rng):
     np.testing.assert_allclose(counter.head(counter.features(images)), counter(images), rtol=1e-4, atol=1e-6)
 
 
+def test_reach(counter):
+    """The gradient of a cell ends within `reach` of it, and not much before: all weights are made positive for that."""
+    before = counter.get_weights()
+    try:
+        for weight in counter.weights:
+            if len(weight.shape) == 4:
+                weight.assign(np.full(weight.shape, 1.0 / np.prod(weight.shape[:3])))
+            elif weight.name in ("bias", "gamma"):
+                weight.assign(np.ones(weight.shape))
+        # A strip is enough: what holds for columns holds for rows.
+        images, reached = tf.fill([1, 16, 512, 3], 200.0), []
+        for column in range(256 // counter.stride, 256 // counter.stride + 4):
+            with tf.GradientTape() as tape:
+                tape.watch(images)
+                cell = counter(images)[0, 0, column, 0]
+            columns = np.flatnonzero(np.abs(tape.gradient(cell, images)).sum((0, 1, 3)))
+            reached += [column * counter.stride - columns[0], columns[-1] + 1 - (column + 1) * counter.stride]
+    finally:
+        counter.set_weights(before)
+    assert counter.reach - 16 <= max(reached) <= counter.reach
+
+
 def test_weights_are_saved_and_read(counter, tmp_path, rng):
     path = str(tmp_path / "counter.weights.h5")
     counter.save_weights(path)
     keras.utils.set_random_seed(1)
-    other = build_counter(counter.name, **({} if counter.name == "mcnn" else {"encoder_weights": "none"}))
+    other = from_random_weights(counter.name)
     other.load_weights(path)
     images = rng.integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
     np.testing.assert_array_equal(other(images), counter(images))
@@ -50,7 +80,7 @@ def test_sixteen_bits(name, rng):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        counter = build_counter(name, **({} if name == "mcnn" else {"encoder_weights": "none"}))
+        counter = from_random_weights(name)
     finally:
         keras.config.set_dtype_policy(before)
     images = rng.integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
@@ -61,8 +91,8 @@ def test_sixteen_bits(name, rng):
 
 def test_grey_weights_of_mcnn():
     """0.299 * 100 + 0.587 * 50 + 0.114 * 200 = 82.05."""
-    features = build_counter("mcnn").features
-    grey = features.get_layer("preprocess")(np.array([[[[100, 50, 200]]]], np.uint8))
+    encoder = build_counter("mcnn").encoder
+    grey = encoder.get_layer("preprocess")(np.array([[[[100, 50, 200]]]], np.uint8))
     assert grey.shape == (1, 4, 4, 1)
     np.testing.assert_allclose(grey[0, 0, 0, 0], 82.05, rtol=1e-5)
 

@@ -7,29 +7,50 @@ from keras import ops
 class Counter(keras.Model):
     """Maps images to a density map: people per cell, whose sum is the count.
 
-    `counter(images)` is `head(features(images))`, cut to the cells of the image.
+    `counter(images)` is `head(features(images))`, cut to the cells of the image; `features(images)` is
+    `fuse(encoder(images))`.
 
     Args:
-      features: model, images `(batch, height, width, 3)`, RGB 0..255, any size -> features `(batch, h, w, channels)`.
-        Preprocessing and padding (bottom and right) are inside, so `h * stride >= height`.
-      head: model, features -> density `(batch, h, w, 1)`, float32, never negative.
+      encoder: model, images `(batch, height, width, 3)`, RGB 0..255, any size -> one or several maps; where the counter
+        takes weights trained on ImageNet, it is the part that has them. Preprocessing and padding (bottom and right)
+        are inside.
+      head: model, features `(batch, h, w, channels)` -> density `(batch, h, w, 1)`, float32, never negative;
+        `h * stride >= height`.
       stride: side of a cell, pixels; cell `i` is centered at `(i + 0.5) * stride`.
+      reach: how far beyond a cell the pixels lie that it depends on, pixels: with that much border, a part of an
+        image has the density that it has in the whole, to rounding.
+      fuse: model, what the encoder gives -> features; None if that is the features.
 
     Input shape: `(batch, height, width, 3)`, uint8 or real, 0..255, RGB, any height and width.
     Output shape: `(batch, ceil(height / stride), ceil(width / stride), 1)`, float32, people per cell.
     """
 
-    def __init__(self, features: keras.Model, head: keras.Model, stride: int, **kwargs):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        head: keras.Model,
+        stride: int,
+        reach: int,
+        fuse: keras.Model | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.features = features
+        self.encoder = encoder
+        self.fuse = fuse
         self.head = head
         self.stride = stride
+        self.reach = reach
         # Built at once: under a distribution strategy Keras would otherwise call it on a batch to build it.
         self.build((None, None, None, 3))
 
     def build(self, input_shape):
-        """Marks the counter as built: both parts come built."""
+        """Marks the counter as built: its parts come built."""
         self.built = True
+
+    def features(self, images, training=None):
+        """Returns the features `(batch, h, w, channels)` of a batch of images."""
+        encoded = self.encoder(images, training=training)
+        return encoded if self.fuse is None else self.fuse(encoded, training=training)
 
     def call(self, images, training=None):
         """Returns the density of a batch of images."""

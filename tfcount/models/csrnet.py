@@ -21,7 +21,7 @@ def csrnet(encoder_weights: str = "imagenet") -> Counter:
     """
     inputs = keras.Input((None, None, 3))
     front = encoders.vgg("vgg16", 4, encoder_weights)
-    features = keras.Model(inputs, front(encoders.ImageNetPreprocessing(8, name="preprocess")(inputs)), name="features")
+    encoder = keras.Model(inputs, front(encoders.ImageNetPreprocessing(8, name="preprocess")(inputs)), name="encoder")
 
     gaussian = keras.initializers.RandomNormal(stddev=0.01)
     x = encoded = keras.Input((None, None, 512))
@@ -38,4 +38,4 @@ def csrnet(encoder_weights: str = "imagenet") -> Counter:
     density = keras.layers.Conv2D(
         1, 1, activation=live_relu, kernel_initializer=gaussian.clone(), dtype="float32", name="density"
     )(x)
-    return Counter(features, keras.Model(encoded, density, name="head"), stride=8, name="csrnet")
+    return Counter(encoder, keras.Model(encoded, density, name="head"), stride=8, reach=138, name="csrnet")

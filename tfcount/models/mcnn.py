@@ -55,8 +55,8 @@ def mcnn() -> Counter:
             if index < 2:
                 x = keras.layers.MaxPooling2D(2, name=f"column{column}_{index}_pool")(x)
         columns.append(x)
-    features = keras.Model(inputs, keras.layers.Concatenate(name="columns")(columns), name="features")
-    fused = keras.Input((None, None, features.output.shape[-1]))
+    encoder = keras.Model(inputs, keras.layers.Concatenate(name="columns")(columns), name="encoder")
+    fused = keras.Input((None, None, encoder.output.shape[-1]))
     density = keras.layers.Conv2D(
         1,
         1,
@@ -65,4 +65,4 @@ def mcnn() -> Counter:
         dtype="float32",
         name="fuse",
     )(fused)
-    return Counter(features, keras.Model(fused, density, name="head"), stride=4, name="mcnn")
+    return Counter(encoder, keras.Model(fused, density, name="head"), stride=4, reach=34, name="mcnn")

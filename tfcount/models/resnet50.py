@@ -19,11 +19,13 @@ def resnet50(encoder_weights: str = "imagenet", width: int = 256) -> Counter:
       width: channels of the fused features.
     """
     inputs = keras.Input((None, None, 3))
-    conv3, conv4 = encoders.resnet50(encoder_weights)(encoders.ImageNetPreprocessing(16, name="preprocess")(inputs))
+    prepared = encoders.ImageNetPreprocessing(16, name="preprocess")(inputs)
+    encoder = keras.Model(inputs, encoders.resnet50(encoder_weights)(prepared), name="encoder")
+    conv3, conv4 = (keras.Input(output.shape[1:]) for output in encoder.outputs)
     fine = keras.layers.Conv2D(width, 1, name="fine")(conv3)
     coarse = keras.layers.Conv2D(width, 1, name="coarse")(conv4)
     coarse = BilinearDoubling(name="enlarge")(coarse)
-    features = keras.Model(inputs, keras.activations.relu(fine + coarse), name="features")
+    fuse = keras.Model([conv3, conv4], keras.activations.relu(fine + coarse), name="fuse")
 
     x = fused = keras.Input((None, None, width))
     for index, filters in enumerate((width, width // 2), start=1):
@@ -40,4 +42,5 @@ def resnet50(encoder_weights: str = "imagenet", width: int = 256) -> Counter:
         dtype="float32",
         name="density",
     )(x)
-    return Counter(features, keras.Model(fused, density, name="head"), stride=8, name="resnet50")
+    head = keras.Model(fused, density, name="head")
+    return Counter(encoder, head, stride=8, reach=177, fuse=fuse, name="resnet50")

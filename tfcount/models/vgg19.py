@@ -19,12 +19,14 @@ def vgg19(encoder_weights: str = "imagenet") -> Counter:
       encoder_weights: "imagenet", "none" or the path of a weights file.
     """
     inputs = keras.Input((None, None, 3))
-    encoded = encoders.vgg("vgg19", 5, encoder_weights)(encoders.ImageNetPreprocessing(16, name="preprocess")(inputs))
-    enlarged = BilinearDoubling(name="enlarge")(encoded)
-    features = keras.Model(inputs, enlarged, name="features")
+    prepared = encoders.ImageNetPreprocessing(16, name="preprocess")(inputs)
+    encoder = keras.Model(inputs, encoders.vgg("vgg19", 5, encoder_weights)(prepared), name="encoder")
+    encoded = keras.Input((None, None, 512))
+    fuse = keras.Model(encoded, BilinearDoubling(name="enlarge")(encoded), name="fuse")
 
     x = enlarged = keras.Input((None, None, 512))
     for index, filters in enumerate((256, 128), start=1):
         x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"regression{index}")(x)
     density = keras.layers.Conv2D(1, 1, activation=ops.abs, dtype="float32", name="density")(x)
-    return Counter(features, keras.Model(enlarged, density, name="head"), stride=8, name="vgg19")
+    head = keras.Model(enlarged, density, name="head")
+    return Counter(encoder, head, stride=8, reach=150, fuse=fuse, name="vgg19")
