@@ -3,12 +3,13 @@
 import inspect
 
 from tfcount.models.counter import Counter
+from tfcount.models.compact import compact
 from tfcount.models.csrnet import csrnet
 from tfcount.models.mcnn import mcnn
 from tfcount.models.resnet50 import resnet50
 from tfcount.models.vgg19 import vgg19
 
-COUNTERS = {"csrnet": csrnet, "mcnn": mcnn, "resnet50": resnet50, "vgg19": vgg19}
+COUNTERS = {"compact": compact, "csrnet": csrnet, "mcnn": mcnn, "resnet50": resnet50, "vgg19": vgg19}
 
 
 def build_counter(name: str, **options) -> Counter:
