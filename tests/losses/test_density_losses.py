@@ -4,8 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tfcount.losses import DENSITY_LOSSES
-from tfcount.losses.block_count import BlockCountLoss, block_count
-from tfcount.losses.block_l2 import BlockL2Loss, block_l2
+from tfcount.losses.block_count import BlockCountLoss, BlockHuberLoss, block_count, block_huber
 from tfcount.losses.density_l2 import density_l2
 
 
@@ -21,7 +20,31 @@ def test_block_count_golden():
     np.testing.assert_allclose(block_count(y_true, y_pred, sizes=(1, 2)), [6.0])
 
 
-def test_block_count_agrees_with_plain_loops(rng):
+def test_block_huber_golden():
+    """Cells, d = 0.5: 0.5 * (sqrt(1 + 2^2) - 1) = 0.618034 for |0 - 1|, 0.5 * (sqrt(1 + 6^2) - 1) = 2.541381 for 3.
+
+    The one block of 2 x 2, d = 1: sqrt(1 + 2^2) - 1 = 1.236068.
+    """
+    y_true, y_pred = np.array([[[[1.0], [0.0]]]]), np.array([[[[0.0], [3.0]]]])
+    np.testing.assert_allclose(block_huber(y_true, y_pred, sizes=(1, 2)), [4.395483], rtol=1e-6)
+
+
+def test_block_huber_is_a_square_for_small_errors_and_an_absolute_value_for_large_ones():
+    def one_cell(error):
+        return float(block_huber(np.zeros((1, 1, 1, 1)), np.full((1, 1, 1, 1), error), sizes=(1,))[0])
+
+    assert one_cell(0.01) == pytest.approx(0.01**2, rel=1e-3)
+    assert one_cell(100.0) == pytest.approx(100 - 0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "loss, penalty",
+    [
+        (block_count, lambda error, size: abs(error)),
+        (block_huber, lambda error, size: np.hypot(size / 2, error) - size / 2),
+    ],
+)
+def test_block_losses_agree_with_plain_loops(loss, penalty, rng):
     y_true, y_pred = rng.random((2, 3, 5, 7, 1))
     expected = np.zeros(3)
     for image in range(3):
@@ -29,22 +52,11 @@ def test_block_count_agrees_with_plain_loops(rng):
             for top in range(0, 5, size):
                 for left in range(0, 7, size):
                     block = np.s_[image, top : top + size, left : left + size]
-                    expected[image] += abs(y_pred[block].sum() - y_true[block].sum())
-    np.testing.assert_allclose(block_count(y_true, y_pred, sizes=(1, 2, 4)), expected, rtol=1e-5)
+                    expected[image] += penalty(y_pred[block].sum() - y_true[block].sum(), size)
+    np.testing.assert_allclose(loss(y_true, y_pred, sizes=(1, 2, 4)), expected, rtol=1e-5)
 
 
-def test_block_l2_golden():
-    """Cells: 0.5 * (1 + 9) = 5; the one block of 2 x 2: 0.5 * ((3 - 1) / 2)^2 = 0.5."""
-    y_true, y_pred = np.array([[[[1.0], [0.0]]]]), np.array([[[[0.0], [3.0]]]])
-    np.testing.assert_allclose(block_l2(y_true, y_pred, sizes=(1, 2)), [5.5])
-
-
-def test_block_l2_of_single_cells_is_density_l2(rng):
-    y_true, y_pred = rng.random((2, 3, 5, 7, 1))
-    np.testing.assert_allclose(block_l2(y_true, y_pred, sizes=(1,)), density_l2(y_true, y_pred), rtol=1e-5)
-
-
-@pytest.mark.parametrize("loss", [BlockCountLoss, BlockL2Loss])
+@pytest.mark.parametrize("loss", [BlockCountLoss, BlockHuberLoss])
 def test_block_sizes_must_be_positive(loss):
     with pytest.raises(ValueError, match=r"`sizes` must be positive numbers of cells. Received: sizes=\(0, 1\)"):
         loss(sizes=(0, 1))
