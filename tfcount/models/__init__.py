@@ -2,8 +2,8 @@
 
 import inspect
 
-from tfcount.models.counter import Counter
 from tfcount.models.compact import compact
+from tfcount.models.counter import Counter
 from tfcount.models.csrnet import csrnet
 from tfcount.models.mcnn import mcnn
 from tfcount.models.resnet50 import resnet50
