@@ -25,6 +25,7 @@ DEFINED_IN_MAIN = {
     "tfcount.evaluate": {"model_dir", "data_dir", "split", "output"},
     "tfcount.export": {"model_dir", "output"},
     "tfcount.predict": {"savedmodel", "output"},
+    "tfcount.compare": {"output"},
 }
 
 

@@ -48,3 +48,32 @@ def test_kendall_tau():
     """Of three pairs, two are in order, and (10, 20) -> (12, 10) is not: (2 - 1) / 3."""
     assert counting.kendall_tau(TRUTH, PREDICTED) == pytest.approx(1 / 3)
     assert np.isnan(counting.kendall_tau(np.zeros(3), PREDICTED))
+
+
+def test_paired_bootstrap_sees_what_the_intervals_of_the_means_hide(rng):
+    hardness = rng.uniform(0, 200, 100)
+    baseline = hardness + rng.uniform(0, 4, (1, 100))
+    better = hardness + rng.uniform(0, 4, (1, 100)) - 1
+    low, high = counting.paired_bootstrap(better, baseline)
+    assert -2 < low < np.mean(better - baseline) < high < 0
+    alone = counting.paired_bootstrap(better, np.zeros((1, 100)))
+    other = counting.paired_bootstrap(baseline, np.zeros((1, 100)))
+    assert alone[1] > other[0]
+
+
+def test_paired_bootstrap_of_one_seed_is_that_of_the_mean(rng):
+    errors = np.abs(rng.normal(0, 10, 50))
+    low, high = counting.paired_bootstrap(errors, np.zeros(50))
+    expected = counting.bootstrap_intervals(np.zeros(50), errors)["mae"]
+    assert (low, high) == pytest.approx(expected, rel=0.02)
+
+
+def test_paired_bootstrap_knows_that_seeds_differ(rng):
+    """Two seeds that are 10 apart: the mean over two drawn ones is at either in half of the draws."""
+    errors = np.array([np.full(50, 0.0), np.full(50, 10.0)])
+    assert counting.paired_bootstrap(errors, np.full((1, 50), 5.0)) == (-5, 5)
+
+
+def test_paired_bootstrap_needs_the_same_images():
+    with pytest.raises(ValueError, match=r"must be of the same images. Received: 3, 4"):
+        counting.paired_bootstrap(np.zeros((1, 3)), np.zeros((1, 4)))
