@@ -1,12 +1,14 @@
 """The one definition of every reported number."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import tensorflow as tf
 
 from tfcount.metrics import counting
 from tfcount.metrics.game import game
+from tfcount.ops.tiling import density_in_tiles
 
 # Upper limits of the groups in which the bias is reported.
 _COUNT_GROUPS = (50, 100, 200, 500, 1000, 2000, np.inf)
@@ -35,18 +37,19 @@ class ImageResult:
 
 
 def density_function(counter):
-    """Compiles a counter for images of any size: one graph, whatever sizes come.
+    """Compiles a counter for images of any size: one graph, whatever sizes come, and large ones in tiles.
 
     Args:
-      counter: images `(batch, height, width, 3)` -> density.
+      counter: a `tfcount.models.Counter`.
 
     Returns:
-      A function of uint8 images to density.
+      A function of uint8 images `(batch, height, width, 3)` to density `(batch, h, w, 1)`.
     """
-    return tf.function(
+    compiled = tf.function(
         lambda images: counter(images, training=False),
         input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)],
     )
+    return functools.partial(density_in_tiles, compiled, stride=counter.stride, reach=counter.reach)
 
 
 def evaluate(density, stride: int, dataset) -> list[ImageResult]:

@@ -14,6 +14,9 @@ import tfcount.flags
 from tfcount import serving
 from tfcount.files import write_file
 
+# Rows of cells that are drawn at a time.
+_BAND = 64
+
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -83,18 +86,27 @@ def draw_overlay(image, density, stride: int, count: float) -> np.ndarray:
       `(height + strip, width, 3)` uint8, RGB.
     """
     height, width = image.shape[:2]
-    rows, columns = density.shape
-    enlarged = cv2.resize(density, (columns * stride, rows * stride), interpolation=cv2.INTER_LINEAR)[:height, :width]
-    # The 99.5th percentile, not the maximum: one bright cell must not hide the rest.
-    shown = np.clip(enlarged / max(float(np.quantile(density, 0.995)), 1e-3), 0, 1)
-    heat = matplotlib.colormaps["inferno"](shown)[..., :3] * 255
-    opacity = 0.75 * np.sqrt(shown)[..., None]
-    drawn = (image * (1 - opacity) + heat * opacity).astype(np.uint8)
     scale = max(0.4, min(width, 1600) / 1000)
-    strip = np.full((round(34 * scale) + 6, width, 3), 24, np.uint8)
-    origin = (round(8 * scale), strip.shape[0] - round(10 * scale) - 2)
-    cv2.putText(strip, f"{count:.1f} people", origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255,) * 3, 1, cv2.LINE_AA)
-    return np.concatenate([strip, drawn])
+    strip = round(34 * scale) + 6
+    drawn = np.full((strip + height, width, 3), 24, np.uint8)
+    origin = (round(8 * scale), strip - round(10 * scale) - 2)
+    cv2.putText(
+        drawn[:strip], f"{count:.1f} people", origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255,) * 3, 1, cv2.LINE_AA
+    )
+    # The 99.5th percentile, not the maximum: one bright cell must not hide the rest.
+    relative = np.clip(density / max(float(np.quantile(density, 0.995)), 1e-3), 0, 1)
+    relative = np.pad(relative, ((1, 1), (0, 0)), mode="edge")
+    # Some rows of cells at a time, with their neighbors: a large image as floats would take gigabytes.
+    for first in range(0, len(density), _BAND):
+        band = relative[first : first + _BAND + 2]
+        size = (band.shape[1] * stride, band.shape[0] * stride)
+        part = slice(first * stride, (first + _BAND) * stride)
+        pixels = image[part]
+        shown = cv2.resize(band, size, interpolation=cv2.INTER_LINEAR)[stride : stride + len(pixels), :width]
+        heat = matplotlib.colormaps["inferno"](shown)[..., :3] * 255
+        opacity = 0.75 * np.sqrt(shown)[..., None]
+        drawn[strip:][part] = pixels * (1 - opacity) + heat * opacity
+    return drawn
 
 
 def _overlay_name(path, paths):

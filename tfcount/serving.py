@@ -1,5 +1,6 @@
 """SavedModels: counters that run where tfcount is not installed, and `load`, which runs them here."""
 
+import functools
 import os
 import shutil
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from tfcount import evaluation, experiment
 from tfcount.data.streams import decode_image
+from tfcount.ops.tiling import density_in_tiles
 
 
 class CountingModule(tf.Module):
@@ -19,7 +21,7 @@ class CountingModule(tf.Module):
     `count` (batch,) float32.
 
     The bytes are decoded inside the graph, which does not know EXIF: a picture stored turned is counted as it is
-    stored, while `load(...).count` and `tfcount.predict` turn it upright first.
+    stored, while `load(...).count` and `tfcount.predict` turn it upright first, and compute large ones in tiles.
 
     Args:
       counter: images -> density.
@@ -30,6 +32,7 @@ class CountingModule(tf.Module):
         self.counter = counter
         # A variable: a constant of a module is not saved with it.
         self.stride = tf.Variable(counter.stride, trainable=False, name="stride")
+        self.reach = tf.Variable(counter.reach, trainable=False, name="reach")
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")])
     def density(self, image):
@@ -83,6 +86,8 @@ class LoadedCounter:
     def density(self, image) -> np.ndarray:
         """Returns the density map `(ceil(height / stride), ceil(width / stride))` of an image, people per cell.
 
+        Large images are computed in tiles, whose density is that of the whole.
+
         Args:
           image: path of an image, or an array `(height, width, 3)` or `(height, width)`, uint8, RGB or grey.
 
@@ -122,16 +127,17 @@ def load(path: str | os.PathLike) -> LoadedCounter:
             "(saved_model.pb)."
         )
     model = tf.saved_model.load(folder)
-    if "density" not in model.signatures or not hasattr(model, "stride"):
+    if "density" not in model.signatures or not hasattr(model, "stride") or not hasattr(model, "reach"):
         raise ValueError(
-            f"The SavedModel in {folder!r} is not from tfcount.export: it has no `density` or no `stride`."
+            f"The SavedModel in {folder!r} is not from tfcount.export: it has no `density`, `stride` or `reach`."
         )
     signature = model.signatures["density"]
 
     def density(images, model=model):  # The model owns the variables of its signatures.
         return signature(image=tf.constant(images))["density"]
 
-    return LoadedCounter(density, int(model.stride))
+    stride = int(model.stride)
+    return LoadedCounter(functools.partial(density_in_tiles, density, stride=stride, reach=int(model.reach)), stride)
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
