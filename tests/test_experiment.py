@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -269,3 +270,160 @@ def test_a_killed_command_goes_on(crowds, tmp_path):
     assert "Go on with the same command and --resume." in errors
     assert "Traceback" not in errors
     assert read(folder, "run.json")["steps"] > 0
+
+
+def test_killed_at_once_and_resumed_equals_unbroken_to_the_bit(crowds, tmp_path):
+    """SIGKILL leaves no time to save: the steps since the last checkpoint are taken again, and give the same."""
+
+    def start(folder, *more):
+        command = [sys.executable, "-m", "tfcount.train", f"--data_dir={crowds}", f"--model_dir={folder}"]
+        command += [
+            "--counter=compact",
+            "--data_crop=32",
+            "--train_batch_size=2",
+            "--train_steps=60",
+            "--train_ema=0.9",
+        ]
+        command += ["--train_validation_interval=5", "--data_validation_fraction=0.2", "--deterministic", *more]
+        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+    unbroken, killed = str(tmp_path / "unbroken"), str(tmp_path / "killed")
+    process = start(unbroken)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    process = start(killed)
+    while not os.path.exists(os.path.join(killed, "run.json")) or read(killed, "run.json")["steps"] < 15:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    process = start(killed, "--resume")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "Resuming after" in errors
+    # The losses of each interval and the errors on the held-out images, as written: every digit of them.
+    assert read(killed, "run.json")["validation"] == read(unbroken, "run.json")["validation"]
+    for name in (experiment.BEST, experiment.LAST):
+        for one, other in zip(weights(killed, name), weights(unbroken, name), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+class TestDamagedCheckpoints:
+    @pytest.fixture
+    def stopped(self, run, tmp_path):
+        """The run at step 4, with checkpoints of steps 4 and 6."""
+        folder = tmp_path / "run"
+        shutil.copytree(run, folder)
+        return folder
+
+    def truncate(self, path):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    def test_the_one_before_is_taken(self, stopped, crowds, run, capsys):
+        self.truncate(stopped / "checkpoints" / "ckpt-6.data-00000-of-00001")
+        assert experiment.train(config(crowds), str(stopped), resume=True) == 0
+        messages = capsys.readouterr().err
+        assert "ckpt-6 is damaged" in messages and "Resuming after 4 of 6 steps" in messages
+        for one, other in zip(weights(str(stopped)), weights(run), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+        assert [entry["step"] for entry in read(stopped, "run.json")["validation"]] == [2, 4, 6]
+
+    def test_none_is_whole(self, stopped, crowds):
+        for step in (4, 6):
+            self.truncate(stopped / "checkpoints" / f"ckpt-{step}.data-00000-of-00001")
+        with pytest.raises(ValueError, match="No checkpoint in .* can be read: start again in another --model_dir"):
+            experiment.train(config(crowds), str(stopped), resume=True)
+
+    def test_half_written_checkpoint_beside_whole_ones(self, stopped, crowds):
+        """What is left of a checkpoint that was being written is not listed, and not looked at."""
+        (stopped / "checkpoints" / "ckpt-7.data-00000-of-00001.tempstate123").write_bytes(b"half")
+        assert experiment.train(config(crowds), str(stopped), resume=True) == 0
+
+
+class TestInitialWeights:
+    def test_of_a_run_or_a_file(self, run, crowds, tmp_path):
+        for name, source in (("run", run), ("file", os.path.join(run, experiment.BEST))):
+            # A learning rate of zero keeps what training started with.
+            start = dataclasses.replace(config(crowds, steps=1, learning_rate=0.0), initial_weights=source)
+            assert experiment.train(start, str(tmp_path / name)) == 0
+            for one, other in zip(weights(str(tmp_path / name)), weights(run, experiment.BEST), strict=True):
+                np.testing.assert_array_equal(one, other)
+
+    def test_a_run_goes_on_where_they_are_gone(self, run, crowds, tmp_path):
+        source = str(shutil.copy(os.path.join(run, experiment.LAST), tmp_path / "start.weights.h5"))
+        start = dataclasses.replace(config(crowds, steps=4), initial_weights=source)
+        assert experiment.train(start, str(tmp_path / "run")) == 0
+        os.remove(source)
+        assert experiment.train(start, str(tmp_path / "run"), resume=True) == 0
+
+    @pytest.mark.parametrize(
+        "source, error, message",
+        [
+            ("missing", FileNotFoundError, "'missing' is neither the folder of a run nor a .weights.h5 file"),
+            (".", FileNotFoundError, "holds no weights yet"),
+            (__file__, ValueError, "test_experiment.py does not hold the weights of counter 'mcnn'"),
+        ],
+    )
+    def test_no_weights(self, crowds, tmp_path, source, error, message):
+        with pytest.raises(error, match=message):
+            experiment.train(dataclasses.replace(config(crowds), initial_weights=source), str(tmp_path / "run"))
+        assert not (tmp_path / "run").exists()
+
+
+class TestFrozenEncoder:
+    @staticmethod
+    def frozen(crowds, cache, **train):
+        plain = config(crowds, **{"ema": 0.0, "learning_rate": 1e-3, **train})
+        encoder = EncoderConfig(weights="none", trainable=False)
+        return dataclasses.replace(plain, counter="resnet50", encoder=encoder, cache_features=cache)
+
+    @pytest.mark.parametrize("cache", [False, True])
+    def test_only_the_rest_learns(self, crowds, tmp_path, cache):
+        whole = self.frozen(crowds, cache)
+        folder = str(tmp_path / "run")
+        assert experiment.train(whole, folder) == 0
+        assert "features" not in os.listdir(folder)
+        keras.utils.set_random_seed(whole.seed)
+        start = build_counter("resnet50", encoder_weights="none")
+        counter, _ = experiment.load_counter(folder)
+        for one, other in zip(counter.encoder.get_weights(), start.encoder.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert any(np.any(a != b) for a, b in zip(counter.head.get_weights(), start.head.get_weights(), strict=True))
+
+    def test_on_two_devices(self, two_replicas, monkeypatch, crowds, tmp_path):
+        monkeypatch.setattr(experiment, "strategy", lambda: two_replicas)
+        assert experiment.train(self.frozen(crowds, True, steps=2), str(tmp_path / "run")) == 0
+
+    def test_resumed(self, crowds, tmp_path, monkeypatch):
+        whole, folder = self.frozen(crowds, True), str(tmp_path / "run")
+        stop = callbacks.OrderlyStop
+
+        class Stop(stop):
+            def on_train_batch_end(self, batch, logs=None):
+                if self.model.steps == 3 and not self.received:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                super().on_train_batch_end(batch, logs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(callbacks, "OrderlyStop", Stop)
+            assert experiment.train(whole, folder) == 128 + signal.SIGTERM
+        assert experiment.train(whole, folder, resume=True) == 0
+        unbroken = str(tmp_path / "unbroken")
+        experiment.train(whole, unbroken)
+        for one, other in zip(weights(folder), weights(unbroken), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+    def test_without_an_encoder(self, crowds):
+        wrong = dataclasses.replace(config(crowds), encoder=EncoderConfig(trainable=False))
+        with pytest.raises(ValueError, match="--encoder_trainable=false: counter 'mcnn' has no encoder"):
+            experiment.counter_options(wrong)
+
+    def test_features_that_change_cannot_be_kept(self, crowds):
+        with pytest.raises(ValueError, match="--cache_features needs --encoder_trainable=false"):
+            dataclasses.replace(config(crowds), cache_features=True)
+
+    def test_crops_that_cells_do_not_fill(self, crowds):
+        whole = self.frozen(crowds, True)
+        with pytest.raises(ValueError, match="--cache_features needs --data_crop to be a multiple of 32. Received: 50"):
+            dataclasses.replace(whole, data=dataclasses.replace(whole.data, crop=50))

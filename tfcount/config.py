@@ -28,9 +28,11 @@ class EncoderConfig:
     Attributes:
       weights: "imagenet" downloads what Keras Applications offers, "none" starts from random weights, and anything
         else is the path of an .h5 file in the layout of Keras Applications.
+      trainable: whether training changes it; if not, only the rest of the counter learns.
     """
 
     weights: str = "imagenet"
+    trainable: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +88,11 @@ class ExperimentConfig:
       method: how the counter learns.
       counter: the network.
       seed: of initial weights, held-out images, order and augmentation.
+      initial_weights: folder of a run, or .weights.h5 file, of the same counter, with whose weights training starts;
+        if empty, with --encoder_weights and random ones.
+      cache_features: computes what the encoder, which must not be trainable, gives for eight crops an image, once,
+        and trains the rest of the counter on that: minutes instead of hours without a graphics card.
+      deterministic: makes runs with equal flags equal to the bit on the same machine, at the cost of speed on a GPU.
       data: what is read, and how it is varied.
       density: how points become a target.
       encoder: where the counter starts.
@@ -96,6 +103,9 @@ class ExperimentConfig:
     method: str = "supervised"
     counter: str = "resnet50"
     seed: int = 0
+    initial_weights: str = ""
+    cache_features: bool = False
+    deterministic: bool = False
     data: DataConfig = DataConfig()  # noqa: RUF009 (frozen)
     density: DensityConfig = DensityConfig()  # noqa: RUF009 (frozen)
     encoder: EncoderConfig = EncoderConfig()
@@ -110,5 +120,9 @@ class ExperimentConfig:
             value = getattr(getattr(self, part) if part else self, field)
             if value not in choices:
                 raise ValueError(f"--{flag} must be one of {sorted(choices)}. Received: {value!r}.")
+        if self.cache_features and self.encoder.trainable:
+            raise ValueError("--cache_features needs --encoder_trainable=false: features that change cannot be kept.")
+        if self.cache_features and self.data.crop % 32:
+            raise ValueError(f"--cache_features needs --data_crop to be a multiple of 32. Received: {self.data.crop}.")
         if self.options is None:
             object.__setattr__(self, "options", METHODS[self.method].Config())

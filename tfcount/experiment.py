@@ -9,9 +9,11 @@ import logging
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +24,7 @@ import tensorflow as tf
 
 from tfcount import callbacks, flags
 from tfcount.config import ExperimentConfig, TrainConfig
-from tfcount.data import schema, streams
+from tfcount.data import feature_cache, schema, streams
 from tfcount.data.records import Records
 from tfcount.files import write_file
 from tfcount.methods import METHODS
@@ -38,9 +40,13 @@ BEST = "best.weights.h5"
 LAST = "last.weights.h5"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
+FEATURES = "features"
 
 # How many images TensorBoard shows.
 _PICTURES = 4
+
+# Crops of each image whose features --cache_features keeps.
+_CACHED_CROPS = 8
 
 logger = logging.getLogger("tfcount")
 
@@ -75,10 +81,18 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
         raise ValueError(
             f"--train_batch_size={config.train.batch_size} must be a multiple of the number of devices, {replicas}."
         )
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
+    saved = tf.train.latest_checkpoint(os.path.join(model_dir, CHECKPOINTS)) if resume else None
     with strategy().scope():
         with precision(config.train.precision):
-            counter = build_counter(config.counter, **counter_options(config))
+            # What a checkpoint or --initial_weights gives need not be read, or downloaded, before.
+            weights = "none" if saved or config.initial_weights else None
+            counter = build_counter(config.counter, **counter_options(config, weights))
+            if config.initial_weights and not saved:
+                load_weights(counter, config.initial_weights)
+            counter.encoder.trainable = config.encoder.trainable
             method = METHODS[config.method].build(config.options, counter, config.density)
         optimizer = build_optimizer(config.train, replicas)
         optimizer.build(method.trainable_variables)
@@ -86,12 +100,15 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
         method.compile(optimizer=optimizer, jit_compile=False)
     checkpoint = tf.train.Checkpoint(method=method, optimizer=optimizer)
     run: dict[str, Any] = {"training_minutes": 0.0, "steps": 0, "validation": []}
-    saved = tf.train.latest_checkpoint(os.path.join(model_dir, CHECKPOINTS)) if resume else None
     if saved:
-        checkpoint.restore(saved).assert_existing_objects_matched()
+        _restore(checkpoint, os.path.join(model_dir, CHECKPOINTS))
         run = read_run(model_dir)
+        # What was validated after that checkpoint is going to be validated again.
+        run["validation"] = [entry for entry in run["validation"] if entry["step"] <= method.steps]
+    # Cached features are always those of the first crops.
+    start = 0 if config.cache_features else method.steps
     data = streams.TrainingData(
-        training, config.data, config.density, counter.stride, config.train.batch_size, config.seed, method.steps
+        training, config.data, config.density, counter.stride, config.train.batch_size, config.seed, start
     )
     dataset = METHODS[config.method].train_dataset(config.options, data)
 
@@ -99,7 +116,11 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
     write_file(os.path.join(model_dir, FLAGS), "".join(f"{line}\n" for line in flags.to_lines(config)))
     _write_json(os.path.join(model_dir, LABELS), _labels(training, held_out))
     run |= _environment(config, counter)
-    with _logging_to(os.path.join(model_dir, LOG)):
+    with _logging_to(os.path.join(model_dir, LOG)), contextlib.ExitStack() as stack:
+        if config.cache_features:
+            folder = os.path.join(model_dir, FEATURES)
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            dataset = _cache_features(config, method, dataset, len(training.rows), folder, run)
         received = _fit(config, model_dir, method, dataset, checkpoint, run, training, held_out)
         if received and run["steps"] < config.train.steps:
             logger.info(
@@ -173,6 +194,42 @@ def _fit(config, model_dir, method, dataset, checkpoint, run, training, held_out
     return stop.received
 
 
+def _cache_features(config, method, dataset, images, folder, run):
+    """Returns batches with features in place of images, and adds the time it took to that of the run."""
+    begin = time.monotonic()
+    encode = tf.function(lambda images: tuple(tf.nest.flatten(method.counter.encoder(images, training=False))))
+    batches = -(-_CACHED_CROPS * images // config.train.batch_size)
+    dataset = feature_cache.cache_features(dataset, batches, encode, folder, config.seed, method.steps)
+    minutes = (time.monotonic() - begin) / 60
+    run["training_minutes"] += minutes
+    size = sum(entry.stat().st_size for entry in os.scandir(folder)) / 1e9
+    logger.info("Encoded %d crops in %.1f minutes: %.1f GB", batches * config.train.batch_size, minutes, size)
+    return dataset
+
+
+def _restore(checkpoint, folder):
+    """Restores the newest checkpoint that is whole.
+
+    Raises:
+      ValueError: if there is none, or they are of another counter.
+    """
+    paths = tf.train.get_checkpoint_state(folder).all_model_checkpoint_paths
+    for path in reversed(paths):
+        try:
+            checkpoint.restore(path).assert_existing_objects_matched()
+        except AssertionError as error:
+            raise ValueError(f"{path} is the checkpoint of another counter or method: {error}") from error
+        # TensorFlow's reader turns some of its errors into IndexError or ValueError.
+        except (tf.errors.OpError, IndexError, ValueError) as error:
+            sys.stderr.write(f"Warning: checkpoint {path} is damaged ({error}).\n")
+        else:
+            return
+    raise ValueError(
+        f"No checkpoint in {folder!r} can be read: start again in another --model_dir. If the run has weights, "
+        "--initial_weights starts from them."
+    )
+
+
 def load_counter(model_dir: str):
     """Builds the counter of a run with its best weights, or its last ones if none were held out to choose by.
 
@@ -189,28 +246,49 @@ def load_counter(model_dir: str):
             f"{model_dir!r} holds no run: {path} does not exist. Train with --model_dir={model_dir}."
         )
     config = flags.from_file(path)
-    for name in (BEST, LAST):
-        weights = os.path.join(model_dir, name)
-        if os.path.isfile(weights):
-            break
-    else:
-        raise FileNotFoundError(f"{model_dir!r} holds no weights yet ({BEST} or {LAST}): train on with --resume.")
     with precision("float32"):
         counter = build_counter(config.counter, **counter_options(config, weights="none"))
-    try:
-        counter.load_weights(weights)
-    except (ValueError, OSError, KeyError) as error:
-        raise ValueError(f"{weights} does not hold the weights of counter {config.counter!r}: {error}") from error
+    load_weights(counter, model_dir)
     return counter, config
 
 
+def load_weights(counter, path: str) -> None:
+    """Gives a counter the weights of a run (the best, or the last ones if none were held out to choose by) or a file.
+
+    Args:
+      counter: the network.
+      path: folder of a run, or a `.weights.h5` file.
+
+    Raises:
+      FileNotFoundError: if there are no weights.
+      ValueError: if they are not those of the counter.
+    """
+    if os.path.isdir(path):
+        candidates = [os.path.join(path, name) for name in (BEST, LAST)]
+        files = [file for file in candidates if os.path.isfile(file)]
+        if not files:
+            raise FileNotFoundError(f"{path!r} holds no weights yet ({BEST} or {LAST}): train on with --resume.")
+        path = files[0]
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{path!r} is neither the folder of a run nor a .weights.h5 file.")
+    try:
+        with warnings.catch_warnings():
+            # Keras only warns of some layers that a file lacks.
+            warnings.simplefilter("error", UserWarning)
+            counter.load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
+        raise ValueError(f"{path} does not hold the weights of counter {counter.name!r}: {error}") from error
+
+
 def counter_options(config: ExperimentConfig, weights: str | None = None) -> dict:
-    """Returns the arguments of the counter that the config gives."""
+    """Returns the arguments of the counter that the config gives, with other encoder weights if they are given."""
     accepted = inspect.signature(COUNTERS[config.counter]).parameters
     if "encoder_weights" in accepted:
         return {"encoder_weights": config.encoder.weights if weights is None else weights}
     if config.encoder.weights not in ("imagenet", "none"):
         raise ValueError(f"--encoder_weights={config.encoder.weights}: counter {config.counter!r} has no encoder.")
+    if not config.encoder.trainable:
+        raise ValueError(f"--encoder_trainable=false: counter {config.counter!r} has no encoder.")
     return {}
 
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfcount import evaluation
 from tfcount.models import COUNTERS, build_counter, encoders
+from tfcount.ops.tiling import density_in_tiles
 
 
 def from_random_weights(name):
@@ -30,12 +31,24 @@ def test_any_size(counter, rng, height, width):
     assert np.min(density) >= 0
 
 
-def test_one_graph_for_all_sizes(counter, rng):
+def test_any_size_of_image_is_counted_as_it_would_be_alone(counter, rng):
     density = evaluation.density_function(counter)
     for height, width in ((16, 24), (40, 33), (24, 16)):
         images = rng.integers(0, 256, (1, height, width, 3), dtype=np.uint8)
         np.testing.assert_allclose(density(images), counter(images), rtol=1e-3, atol=1e-5)
-    assert density.experimental_get_tracing_count() == 1
+
+
+def test_tiles_give_the_density_of_the_whole(counter, rng):
+    images = rng.integers(0, 256, (1, 40, 500, 3), dtype=np.uint8)
+    tiled = density_in_tiles(counter, images, counter.stride, counter.reach, tile=64)
+    whole = np.asarray(counter(images))
+    np.testing.assert_allclose(tiled, whole, rtol=1e-3, atol=1e-5 * max(whole.max(), 1))
+
+
+def test_what_the_encoder_gives_stands_for_images(counter, rng):
+    images = rng.integers(0, 256, (2, 32, 64, 3), dtype=np.uint8)
+    maps = tuple(tf.nest.flatten(counter.encoder(images)))
+    np.testing.assert_allclose(counter(maps), counter(images), rtol=1e-4, atol=1e-6)
 
 
 def test_head_of_features(counter, rng):

@@ -1,6 +1,7 @@
 """Counters: networks that map images to density maps."""
 
 import inspect
+from collections.abc import Callable
 
 from tfcount.models.compact import compact
 from tfcount.models.counter import Counter
@@ -9,7 +10,13 @@ from tfcount.models.mcnn import mcnn
 from tfcount.models.resnet50 import resnet50
 from tfcount.models.vgg19 import vgg19
 
-COUNTERS = {"compact": compact, "csrnet": csrnet, "mcnn": mcnn, "resnet50": resnet50, "vgg19": vgg19}
+COUNTERS: dict[str, Callable[..., Counter]] = {
+    "compact": compact,
+    "csrnet": csrnet,
+    "mcnn": mcnn,
+    "resnet50": resnet50,
+    "vgg19": vgg19,
+}
 
 
 def build_counter(name: str, **options) -> Counter:

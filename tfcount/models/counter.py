@@ -8,7 +8,8 @@ class Counter(keras.Model):
     """Maps images to a density map: people per cell, whose sum is the count.
 
     `counter(images)` is `head(features(images))`, cut to the cells of the image; `features(images)` is
-    `fuse(encoder(images))`.
+    `fuse(encoder(images))`. In place of images, a tuple of the maps that the encoder gives for them is taken, if their
+    sides are multiples of 32 pixels: there is nothing to cut then.
 
     Args:
       encoder: model, images `(batch, height, width, 3)`, RGB 0..255, any size -> one or several maps; where the counter
@@ -48,12 +49,17 @@ class Counter(keras.Model):
         self.built = True
 
     def features(self, images, training=None):
-        """Returns the features `(batch, h, w, channels)` of a batch of images."""
-        encoded = self.encoder(images, training=training)
+        """Returns the features `(batch, h, w, channels)` of images, or of what the encoder gives for them."""
+        if isinstance(images, tuple):
+            encoded = images[0] if len(images) == 1 else list(images)
+        else:
+            encoded = self.encoder(images, training=training)
         return encoded if self.fuse is None else self.fuse(encoded, training=training)
 
     def call(self, images, training=None):
-        """Returns the density of a batch of images."""
+        """Returns the density of a batch of images, or of what the encoder gives for them."""
         density = self.head(self.features(images, training=training), training=training)
+        if isinstance(images, tuple):
+            return density
         height, width = ops.shape(images)[1], ops.shape(images)[2]
         return density[:, : -(-height // self.stride), : -(-width // self.stride)]
