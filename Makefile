@@ -2,16 +2,19 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+BENCHMARKS := $(filter-out benchmarks/measuring.py benchmarks/supervised.py, $(sort $(wildcard benchmarks/*.py)))
 DEMO_PICTURES := test_00002 test_00011 test_00040
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench test-gpu clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   synthesize crowds, train, evaluate, export and count: about 5 minutes on 2 cores"
 	@echo "make test   the tests"
 	@echo "make lint   ruff and mypy"
+	@echo "make bench  every claim about speed or memory: adds PyTorch, about 20 minutes"
+	@echo "make test-gpu  what needs a graphics card"
 	@echo "make clean  remove the virtual environment and the demo's outputs"
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
@@ -41,6 +44,20 @@ test: $(VENV)/.installed
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Every benchmark runs, also after one that misses its bound; the last line of each tells.
+bench: $(VENV)/.bench
+	@failed=0; for script in $(BENCHMARKS); do \
+		echo "$(BIN)/python $$script"; $(BIN)/python $$script || failed=1; echo; \
+	done; exit $$failed
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,bench]"
+	@touch $@
+
+test-gpu: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,gpu]"
+	$(BIN)/python -m pytest -q -m gpu
 
 clean:
 	rm -rf $(VENV) runs/demo data/demo savedmodels/demo

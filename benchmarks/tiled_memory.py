@@ -1,0 +1,70 @@
+"""Peak memory of counting an image of 100 megapixels with `resnet50`, in tiles.
+
+ratio: peak resident memory of a process that loads the counter and counts the image, over 2 GiB; at most 1. The count
+of the largest test image in small tiles must be within 0.5 % of its count as a whole.
+
+python benchmarks/tiled_memory.py [FOLDER_OF_A_RUN]   # without one: random weights, with a mean density of about 0.05
+"""
+
+import resource
+import subprocess
+import sys
+
+import numpy as np
+from measuring import finish, records
+
+from tfcount import evaluation, experiment
+from tfcount.data import streams
+from tfcount.data.records import Records
+from tfcount.models import build_counter
+from tfcount.ops.tiling import density_in_tiles
+from tfcount.serving import LoadedCounter
+
+SIDE = 10_000
+LIMIT = 2 << 30
+
+
+def load(run):
+    """Returns the counter of a run, or one with random weights whose density is about 0.05 people a cell."""
+    if run:
+        return experiment.load_counter(run)[0]
+    return build_counter("resnet50", encoder_weights="none")
+
+
+def largest_image():
+    """Returns the largest test image, `(1, height, width, 3)` uint8."""
+    images = (example["image"].numpy() for example in streams.evaluation(Records.open(records(), "test")))
+    return max(images, key=lambda image: image.size)
+
+
+def count_large_image(run):
+    """Counts a large image, and prints its count and the peak memory of this process, bytes."""
+    picture = largest_image()[0]
+    repeats = -(-SIDE // picture.shape[0]), -(-SIDE // picture.shape[1]), 1
+    image = np.tile(picture, repeats)[:SIDE, :SIDE].copy()
+    counter = load(run)
+    count = LoadedCounter(evaluation.density_function(counter), counter.stride).count(image)
+    print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def main(run):
+    """Measures, prints a table and the result."""
+    if run and run[0] == "--count":
+        count_large_image(run[1])
+        return
+    run = run[0] if run else ""
+    counter, image = load(run), largest_image()
+    whole = float(np.sum(counter(image), dtype=np.float64))
+    tiled = density_in_tiles(counter, image, counter.stride, counter.reach, tile=128)
+    difference = float(tiled.sum(dtype=np.float64)) / whole - 1
+    print(f"largest test image, {image.shape[2]} x {image.shape[1]}: {whole:.2f} as a whole, tiles {difference:+.4%}")
+    child = subprocess.run([sys.executable, __file__, "--count", run], check=True, capture_output=True, text=True)
+    count, peak = (float(word) for word in child.stdout.split()[-2:])
+    print(f"{SIDE} x {SIDE} pixels: {count:.0f} people, peak memory {peak / 2**30:.2f} GiB")
+    if abs(difference) > 0.005:
+        raise SystemExit(f"Tiles change the count by {difference:+.2%}, more than 0.5 %.")
+    finish(peak / LIMIT, 1, largest=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,53 @@
+"""What the owner of a graphics card runs: `make test-gpu`."""
+
+import json
+
+import pytest
+import tensorflow as tf
+
+from tfcount import experiment
+from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
+from tfcount.data.streams import DataConfig
+from tfcount.methods import METHODS
+
+# As it is before the tests put one device in its place.
+all_devices = experiment.strategy
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture
+def cards(monkeypatch):
+    """Trains on all cards; returns how many there are."""
+    cards = tf.config.list_physical_devices("GPU")
+    if not cards:
+        pytest.skip("needs a graphics card that TensorFlow sees")
+    monkeypatch.setattr(experiment, "strategy", all_devices)
+    return len(cards)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_one_step_of_each_method_on_all_cards(cards, crowds, tmp_path, method, precision):
+    folder = str(tmp_path / "run")
+    config = ExperimentConfig(
+        method=method,
+        counter="resnet50",
+        data=DataConfig(dir=crowds, crop=64, validation_fraction=0.25),
+        encoder=EncoderConfig(weights="none"),
+        train=TrainConfig(steps=1, batch_size=2 * cards, precision=precision, warmup_steps=0),
+    )
+    assert experiment.train(config, folder) == 0
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["hardware"]["replicas"] == cards and run["steps"] == 1
+    assert experiment.train(config, folder, resume=True) == 0
+
+
+def test_a_card_counts_as_the_processor_does(cards, rng):
+    counter = experiment.build_counter("resnet50", encoder_weights="none")
+    images = tf.constant(rng.integers(0, 256, (1, 96, 128, 3), dtype="uint8"))
+    with tf.device("GPU:0"):
+        ours = counter(images)
+    with tf.device("CPU:0"):
+        expected = counter(images)
+    tf.debugging.assert_near(ours, expected, rtol=1e-2, atol=1e-4)
