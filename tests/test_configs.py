@@ -1,4 +1,6 @@
+import dataclasses
 import pathlib
+import types
 
 import pytest
 from absl import flags as absl_flags
@@ -6,6 +8,7 @@ from absl import flags as absl_flags
 from tfcount import flags
 from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
 from tfcount.data.streams import DensityConfig
+from tfcount.methods import METHODS
 
 ROOT = pathlib.Path(__file__).parent.parent
 FLAGFILES = sorted(ROOT.glob("configs/**/*.flags"))
@@ -71,3 +74,23 @@ def test_wrong_flags(line, message, tmp_path):
     path.write_text(line)
     with pytest.raises(ValueError, match=message):
         flags.from_file(str(path))
+
+
+def test_a_flag_of_another_method(tmp_path, monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        """Made up.
+
+        Attributes:
+          margin: of something.
+        """
+
+        margin: float = 0.0
+
+    monkeypatch.setitem(METHODS, "other", types.SimpleNamespace(Config=Config))
+    path = tmp_path / "wrong.flags"
+    path.write_text("--other_margin=1")
+    with pytest.raises(ValueError, match="--other_margin is a flag of --method=other, and the method is 'supervised'"):
+        flags.from_file(str(path))
+    path.write_text("--other_margin=1\n--method=other")
+    assert flags.from_file(str(path)).options == Config(margin=1.0)

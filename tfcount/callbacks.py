@@ -42,11 +42,33 @@ def averaged_weights(method: keras.Model) -> Iterator[None]:
             variable.assign(value)
 
 
+@contextlib.contextmanager
+def writing_to(folder: str) -> Iterator[None]:
+    """Says what to do where the files of a run cannot be written: the disk is full, or it is somebody else's.
+
+    Raises:
+      OSError: in place of what TensorFlow and HDF5 raise.
+    """
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        reason = " ".join(str(error).split())
+        raise OSError(
+            f"{folder!r} cannot be written to: is the disk full? What was saved before is whole; make room, then go on "
+            f"with --resume. ({reason})"
+        ) from error
+
+
 def save_weights(counter: keras.Model, path: str) -> None:
     """Writes a counter's weights under a temporary name and moves the file into place."""
     temporary = path.removesuffix(".weights.h5") + ".writing.weights.h5"
-    counter.save_weights(temporary)
-    os.replace(temporary, path)
+    try:
+        counter.save_weights(temporary)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+        raise
 
 
 class Progress(keras.callbacks.Callback):
@@ -166,7 +188,8 @@ class Validation(keras.callbacks.Callback):
             better = logs["val_mae"] < self.best
             if better:
                 self.best = logs["val_mae"]
-                save_weights(counter, self.path)
+                with writing_to(os.path.dirname(self.path)):
+                    save_weights(counter, self.path)
         logger.info(
             "step %d  validation MAE %.2f  RMSE %.2f  (%d images)%s",
             self.model.steps,
@@ -188,13 +211,14 @@ class Summaries(keras.callbacks.Callback):
 
     def __init__(self, folder: str, progress: Progress, examples: list):
         super().__init__()
+        self.folder = folder
         self.writer = tf.summary.create_file_writer(folder)
         self.progress, self.examples = progress, examples
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes the summaries of an epoch."""
         step = self.model.steps
-        with self.writer.as_default(step=step):
+        with writing_to(self.folder), self.writer.as_default(step=step):
             for name, value in logs.items():
                 group = "validation" if name.startswith("val_") else "training"
                 tf.summary.scalar(f"{group}/{name.removeprefix('val_')}", value)
@@ -204,7 +228,7 @@ class Summaries(keras.callbacks.Callback):
                 for index, (image, target) in enumerate(self.examples):
                     density = np.asarray(self.model.counter(image[None], training=False))[0, ..., 0]
                     tf.summary.image(f"validation/{index}", draw_prediction(image, target, density)[None])
-        self.writer.flush()
+            self.writer.flush()
 
 
 def draw_prediction(image, target, density) -> np.ndarray:

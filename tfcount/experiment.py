@@ -158,10 +158,11 @@ def _fit(config, model_dir, method, dataset, checkpoint, run, training, held_out
         run["training_minutes"] = before + (time.monotonic() - begin) / 60
         run["steps"] = method.steps
         run["validation"].append({"step": method.steps} | {name: float(value) for name, value in logs.items()})
-        _write_json(os.path.join(model_dir, RUN), run)
-        with callbacks.averaged_weights(method):
-            callbacks.save_weights(counter, os.path.join(model_dir, LAST))
-        manager.save(checkpoint_number=method.steps)
+        with callbacks.writing_to(model_dir):
+            _write_json(os.path.join(model_dir, RUN), run)
+            with callbacks.averaged_weights(method):
+                callbacks.save_weights(counter, os.path.join(model_dir, LAST))
+            manager.save(checkpoint_number=method.steps)
 
     stop = callbacks.OrderlyStop(config.train.steps)
     progress = callbacks.Progress(config.train.steps, start, config.train.batch_size)
@@ -216,11 +217,12 @@ def _restore(checkpoint, folder):
     paths = tf.train.get_checkpoint_state(folder).all_model_checkpoint_paths
     for path in reversed(paths):
         try:
-            checkpoint.restore(path).assert_existing_objects_matched()
-        except AssertionError as error:
+            # The number of checkpoints saved, which it also holds, is created, and read, when the next one is saved.
+            checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
+        except (AssertionError, ValueError) as error:
             raise ValueError(f"{path} is the checkpoint of another counter or method: {error}") from error
-        # TensorFlow's reader turns some of its errors into IndexError or ValueError.
-        except (tf.errors.OpError, IndexError, ValueError) as error:
+        # TensorFlow's reader turns some of its errors into IndexError.
+        except (tf.errors.OpError, IndexError) as error:
             sys.stderr.write(f"Warning: checkpoint {path} is damaged ({error}).\n")
         else:
             return
