@@ -14,7 +14,7 @@ from tfcount import experiment
 from tfcount.models import build_counter
 
 HEIGHT, WIDTH = 384, 512
-REPEATS = 7
+REPEATS = 15
 # Filters of the ten convolutions of VGG16, "pool" between its stages, and of the six dilated ones.
 FRONT = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512)
 BACK = (512, 512, 512, 256, 128, 64)

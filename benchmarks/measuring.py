@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable
 
+import tfcount  # noqa: F401 (before TensorFlow, whose banner it keeps back)
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHA = ROOT / "data" / "sha"
 SYNTHETIC = ROOT / "data" / "benchmark"
