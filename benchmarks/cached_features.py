@@ -8,9 +8,9 @@ import json
 import os
 import tempfile
 
+from measuring import ROOT, finish, medians
 import supervised
 import tensorflow as tf
-from measuring import ROOT, finish, medians
 
 from tfcount import flags
 from tfcount.data.feature_cache import cache_features

@@ -4,9 +4,9 @@ ratio: seconds of SciPy over ours, for all heads of some images; at least 200. H
 takes SciPy equally long for each, so that a few of them tell the time of all.
 """
 
+from measuring import finish, medians, records
 import numpy as np
 import tensorflow as tf
-from measuring import finish, medians, records
 from scipy.ndimage import gaussian_filter
 
 from tfcount.data import streams

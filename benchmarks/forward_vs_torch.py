@@ -5,10 +5,10 @@ ratio: seconds of ours over PyTorch's, float32, the faster of its two memory lay
 
 import os
 
+from measuring import finish, medians
 import numpy as np
 import tensorflow as tf
 import torch
-from measuring import finish, medians
 
 from tfcount import experiment
 from tfcount.models import build_counter

@@ -7,8 +7,8 @@ import itertools
 import statistics
 import time
 
-import supervised
 from measuring import finish, medians
+import supervised
 
 REPEATS = 5
 BATCHES = 20

@@ -1,7 +1,7 @@
 """A counter that is trained with `supervised`, as the benchmarks of training need it."""
 
-import tensorflow as tf
 from measuring import records
+import tensorflow as tf
 
 from tfcount import experiment
 from tfcount.config import EncoderConfig, ExperimentConfig

@@ -9,8 +9,8 @@ python benchmarks/tiled_memory.py [FOLDER_OF_A_RUN]   # without one: random weig
 import subprocess
 import sys
 
-import numpy as np
 from measuring import finish, records
+import numpy as np
 
 from tfcount import evaluation, experiment
 from tfcount.data import streams

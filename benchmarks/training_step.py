@@ -3,9 +3,9 @@
 ratio: seconds of our step over those of the bare one; at most 1.05.
 """
 
+from measuring import finish, medians
 import supervised
 import tensorflow as tf
-from measuring import finish, medians
 
 REPEATS = 25
 

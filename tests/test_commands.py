@@ -181,7 +181,9 @@ def test_wrong_arguments(module, arguments, message):
     assert message in command(module, *arguments, code=1).stderr
 
 
-@pytest.mark.parametrize("module", ["tfcount.train", "tfcount.evaluate", "tfcount.export", "tfcount.predict"])
+@pytest.mark.parametrize(
+    "module", ["tfcount.train", "tfcount.evaluate", "tfcount.export", "tfcount.predict", "tfcount.compare"]
+)
 def test_help(module):
     result = command(module, "--help", code=1)  # absl exits with 1 after --help.
     assert f"python -m {module}" in result.stdout
