@@ -2,9 +2,8 @@
 
 import keras
 
-from tfcount.layers.live_relu import live_relu
 from tfcount.layers.standardized_convolution import StandardizedConvolution
-from tfcount.models.counter import Counter
+from tfcount.models.counter import Counter, density_layer
 from tfcount.models.encoders import ImageNetPreprocessing
 
 # About the standard deviation of a color, so that features start near 1.
@@ -36,14 +35,6 @@ def compact(width: int = 32, blocks: int = 3) -> Counter:
     encoder = keras.Model(inputs, x, name="encoder")
 
     features = keras.Input((None, None, 3 * width))
-    density = keras.layers.Conv2D(
-        1,
-        1,
-        activation=live_relu,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-        bias_initializer=keras.initializers.Constant(0.05),
-        dtype="float32",
-        name="density",
-    )(relu(StandardizedConvolution(2 * width, 3, name="regression")(features)))
+    density = density_layer()(relu(StandardizedConvolution(2 * width, 3, name="regression")(features)))
     reach = 18 + 8 * sum(2 ** (block % 3) for block in range(blocks))
     return Counter(encoder, keras.Model(features, density, name="head"), stride=8, reach=reach, name="compact")

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from tfcount.layers.live_relu import live_relu
+
 
 class Counter(keras.Model):
     """Maps images to a density map: people per cell, whose sum is the count.
@@ -64,3 +66,20 @@ class Counter(keras.Model):
             return density
         height, width = ops.shape(images)[1], ops.shape(images)[2]
         return density[:, : -(-height // self.stride), : -(-width // self.stride)]
+
+
+def density_layer() -> keras.layers.Layer:
+    """Returns the last layer of a counter, features -> density.
+
+    A 1x1 convolution in float32 and a ReLU, so that an empty image can have a count of exactly zero. Small weights and
+    a positive bias: at the start every cell is alive, with about the mean density of a crowd.
+    """
+    return keras.layers.Conv2D(
+        1,
+        1,
+        activation=live_relu,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        bias_initializer=keras.initializers.Constant(0.05),
+        dtype="float32",
+        name="density",
+    )

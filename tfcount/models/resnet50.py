@@ -3,9 +3,8 @@
 import keras
 
 from tfcount.layers.bilinear_doubling import BilinearDoubling
-from tfcount.layers.live_relu import live_relu
 from tfcount.models import encoders
-from tfcount.models.counter import Counter
+from tfcount.models.counter import Counter, density_layer
 
 
 def resnet50(encoder_weights: str = "imagenet", width: int = 256) -> Counter:
@@ -32,15 +31,6 @@ def resnet50(encoder_weights: str = "imagenet", width: int = 256) -> Counter:
         x = keras.layers.Conv2D(
             filters, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=f"regression{index}"
         )(x)
-    # Small weights and a positive bias: at the start every cell is alive, with about the mean density of a crowd.
-    density = keras.layers.Conv2D(
-        1,
-        1,
-        activation=live_relu,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-        bias_initializer=keras.initializers.Constant(0.05),
-        dtype="float32",
-        name="density",
-    )(x)
+    density = density_layer()(x)
     head = keras.Model(fused, density, name="head")
     return Counter(encoder, head, stride=8, reach=177, fuse=fuse, name="resnet50")
