@@ -53,8 +53,7 @@ class Counter(keras.Model):
     def features(self, images, training=None):
         """Returns the features `(batch, h, w, channels)` of images, or of what the encoder gives for them."""
         if isinstance(images, tuple):
-            maps = [ops.cast(features, self.compute_dtype) for features in images]
-            encoded = maps[0] if len(maps) == 1 else maps
+            encoded = images[0] if len(images) == 1 else list(images)
         else:
             encoded = self.encoder(images, training=training)
         return encoded if self.fuse is None else self.fuse(encoded, training=training)
