@@ -52,6 +52,15 @@ def test_two_replicas_train_like_one(two_replicas, rng, optimizer):
         np.testing.assert_allclose(second.numpy(), first.numpy(), rtol=1e-2, atol=1e-5)
 
 
+def test_the_end_of_the_data_is_not_taken_for_a_step(rng):
+    """Keras asks for a batch more than there are, and TensorFlow runs what does not wait for it."""
+    method = build(TrainConfig(steps=3, warmup_steps=0))
+    for _ in range(5):
+        train(method, [batch(rng)])
+        assert float(method.metrics[0].count) == 1
+    assert method.steps == 5
+
+
 def test_weighted_parts():
     """Values 1, 3, 100 with weights 1, 1, 0 have the mean 2; values without weights 4, 4, 4 the mean 4: loss 6."""
 

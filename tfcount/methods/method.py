@@ -81,13 +81,13 @@ class Method(keras.Model):
             present = [gradient for gradient in gradients if gradient is not None]
             summed = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, present))
             gradients = [gradient if gradient is None else next(summed) / replicas for gradient in gradients]
-        # A loss that is not finite stops the step before anything changes.
+        # A loss that is not finite, or a batch that does not come, stops the step before anything changes.
         with tf.control_dependencies([loss]):
             self.optimizer.apply(gradients, variables)
             self._steps.assign_add(1)
-        for name, value in {"loss": loss, **parts}.items():
-            # Shares add up to the global mean; the mean over replicas of `replicas` times a share is their sum.
-            self._means[name].update_state(value * replicas)
+            for name, value in {"loss": loss, **parts}.items():
+                # Shares add up to the global mean; the mean over replicas of `replicas` times a share is their sum.
+                self._means[name].update_state(value * replicas)
         return {name: mean.result() for name, mean in self._means.items()}
 
     def _global_mean(self, name, value):
