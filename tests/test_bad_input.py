@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tests.test_commands import ROOT, command
 from tfcount import experiment
-from tfcount.config import ExperimentConfig, TrainConfig
+from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
 from tfcount.data.streams import DataConfig
 
 WIDE = 20_000
@@ -129,6 +129,27 @@ def test_a_full_disk_while_a_run_is_saved(crowds, tmp_path, kilobytes):
     result = limited(folder, crowds, 0, "--resume")
     assert result.returncode == 0, result.stderr
     assert json.loads((folder / "run.json").read_text())["steps"] == 4
+
+
+def test_a_disk_without_room_for_what_is_to_be_written(crowds, tmp_path, monkeypatch):
+    """It is looked at before: HDF5 ends the process without a word where the disk ends."""
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100_000))
+    with pytest.raises(OSError, match=r"cannot be written to: is the disk full\? .* MB are needed, 0.1 MB are free"):
+        experiment.train(tiny(crowds), str(tmp_path / "run"))
+    assert not list((tmp_path / "run").glob("*.h5"))
+    frozen = EncoderConfig(weights="none", trainable=False)
+    cached = dataclasses.replace(tiny(crowds), counter="resnet50", encoder=frozen, cache_features=True)
+    with pytest.raises(OSError, match=r"The features need .* GB, and .* has 0.0 GB free: make room, or train without"):
+        experiment.train(cached, str(tmp_path / "cached"))
+    assert not (tmp_path / "cached" / "features").exists()
+
+
+def test_a_picture_too_wide_for_jpeg(run, tmp_path):
+    PIL.Image.new("RGB", (70_000, 16), "gray").save(tmp_path / "wide.png")
+    output = tmp_path / "out"
+    command("tfcount.predict", f"--savedmodel={run}", f"--output={output}", tmp_path / "wide.png")
+    assert sorted(os.listdir(output)) == ["counts.json", "wide.png_overlay.png"]
 
 
 def damage(crowds, folder, change):

@@ -81,6 +81,25 @@ def test_a_damaged_file(folders, content):
         compare.read_results(folders)
 
 
+@pytest.mark.parametrize(
+    "lines, message",
+    [("a,1,2\na,1,2\n", "has image 'a' twice"), ("a,1,nan\n", r"has counts \[1.0, nan\] for image 'a': they must be")],
+)
+def test_files_that_make_no_sense(tmp_path, lines, message):
+    path = tmp_path / "one" / "predictions.csv"
+    path.parent.mkdir()
+    path.write_text("image_id,ground_truth,predicted\n" + lines)
+    with pytest.raises(ValueError, match=message):
+        compare.read_results([str(path.parent)])
+
+
+def test_few_images_show_nothing(tmp_path):
+    one = write(tmp_path / "one", np.arange(9) * 10.0 + 5)
+    other = write(tmp_path / "other", np.arange(9) * 10.0)
+    rows = compare.summarize(compare.read_results([one, other]))
+    assert rows[1]["verdict"] == "not shown: fewer than 10 images"
+
+
 def test_which_results():
     with pytest.raises(ValueError, match="which results\\? Name two folders or more"):
         compare.main(["compare", "one"])

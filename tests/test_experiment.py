@@ -335,6 +335,19 @@ class TestDamagedCheckpoints:
         with pytest.raises(ValueError, match="No checkpoint in .* can be read: start again in another --model_dir"):
             experiment.train(config(crowds), str(stopped), resume=True)
 
+    def test_without_the_list_of_checkpoints_the_newest_is_found(self, stopped, crowds, capsys):
+        (stopped / "checkpoints" / "checkpoint").unlink()
+        (stopped / "checkpoints" / "ckpt-6.index").unlink()
+        assert experiment.train(config(crowds), str(stopped), resume=True) == 0
+        assert "Resuming after 4 of 6 steps" in capsys.readouterr().err
+
+    def test_a_run_whose_checkpoints_are_gone_is_not_overwritten(self, stopped, crowds):
+        shutil.rmtree(stopped / "checkpoints")
+        before = (stopped / "best.weights.h5").read_bytes()
+        with pytest.raises(ValueError, match="checkpoints of the run are gone from .* --initial_weights="):
+            experiment.train(config(crowds), str(stopped), resume=True)
+        assert (stopped / "best.weights.h5").read_bytes() == before
+
     def test_half_written_checkpoint_beside_whole_ones(self, stopped, crowds):
         """What is left of a checkpoint that was being written is not listed, and not looked at."""
         (stopped / "checkpoints" / "ckpt-7.data-00000-of-00001.tempstate123").write_bytes(b"half")

@@ -1,9 +1,11 @@
 """What happens beside the steps of a training run: progress, validation, checkpoints, pictures, orderly stops."""
 
 import contextlib
+import errno
 import io
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
@@ -59,9 +61,18 @@ def writing_to(folder: str) -> Iterator[None]:
         ) from error
 
 
+def check_space(folder: str, variables) -> None:
+    """Raises OSError if a disk has less room than variables take: HDF5 ends the process where it runs out of it."""
+    needed = int(1.1 * sum(np.prod(variable.shape) * 4 for variable in variables))
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"{needed / 1e6:.1f} MB are needed, {free / 1e6:.1f} MB are free")
+
+
 def save_weights(counter: keras.Model, path: str) -> None:
     """Writes a counter's weights under a temporary name and moves the file into place."""
     temporary = path.removesuffix(".weights.h5") + ".writing.weights.h5"
+    check_space(os.path.dirname(path), counter.variables)
     try:
         counter.save_weights(temporary)
         os.replace(temporary, path)
@@ -162,15 +173,16 @@ class Validation(keras.callbacks.Callback):
     """Counts the held-out images with the averaged weights at the end of an epoch, and keeps the best weights.
 
     Args:
+      density: `tfcount.evaluation.density_function` of the counter.
       dataset: `tfcount.data.streams.evaluation` of the held-out images.
       path: where the weights with the lowest MAE go, ending in ".weights.h5".
       best: lowest MAE so far.
       stop: an epoch that a signal ended is not validated, so that it is saved at once.
     """
 
-    def __init__(self, dataset, path: str, best: float, stop: OrderlyStop):
+    def __init__(self, density: Callable, dataset, path: str, best: float, stop: OrderlyStop):
         super().__init__()
-        self.dataset, self.path, self.best, self.stop = dataset, path, best, stop
+        self.density, self.dataset, self.path, self.best, self.stop = density, dataset, path, best, stop
 
     def on_epoch_end(self, epoch, logs=None):
         """Adds `val_mae` and `val_rmse` to the logs."""
@@ -178,9 +190,7 @@ class Validation(keras.callbacks.Callback):
             return
         counter = self.model.counter
         with averaged_weights(self.model):
-            if not hasattr(self, "_density"):
-                self._density = evaluation.density_function(counter)
-            results = evaluation.evaluate(self._density, counter.stride, self.dataset)
+            results = evaluation.evaluate(self.density, counter.stride, self.dataset)
             truth = np.array([result.ground_truth for result in results])
             predicted = np.array([result.predicted for result in results])
             logs["val_mae"] = float(counting.mae(truth, predicted))
@@ -206,14 +216,15 @@ class Summaries(keras.callbacks.Callback):
     Args:
       folder: of the event files.
       progress: knows the speed.
+      density: `tfcount.evaluation.density_function` of the counter.
       examples: `(image, target)` arrays: whole images and their densities.
     """
 
-    def __init__(self, folder: str, progress: Progress, examples: list):
+    def __init__(self, folder: str, progress: Progress, density: Callable, examples: list):
         super().__init__()
         self.folder = folder
         self.writer = tf.summary.create_file_writer(folder)
-        self.progress, self.examples = progress, examples
+        self.progress, self.density, self.examples = progress, density, examples
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes the summaries of an epoch."""
@@ -226,9 +237,15 @@ class Summaries(keras.callbacks.Callback):
             tf.summary.scalar("training/images_per_second", self.progress.images_per_second)
             with averaged_weights(self.model):
                 for index, (image, target) in enumerate(self.examples):
-                    density = np.asarray(self.model.counter(image[None], training=False))[0, ..., 0]
+                    density = np.asarray(self.density(image[None]))[0, ..., 0]
                     tf.summary.image(f"validation/{index}", draw_prediction(image, target, density)[None])
             self.writer.flush()
+
+
+def thumbnail(image) -> np.ndarray:
+    """Leaves out rows and columns of an image until it has at most about a megapixel: figures show no more."""
+    step = max(1, round(float(np.sqrt(image.shape[0] * image.shape[1] / 1e6))))
+    return image[::step, ::step]
 
 
 def draw_prediction(image, target, density) -> np.ndarray:
@@ -241,7 +258,7 @@ def draw_prediction(image, target, density) -> np.ndarray:
     highest = max(float(target.max()), float(density.max()), 1e-6)
     titles = ("image", f"target: {target.sum():.1f}", f"predicted: {density.sum():.1f}")
     for axes, title, values in zip(figure.subplots(1, 3), titles, (image, target, density)):
-        axes.imshow(values, vmin=0, vmax=None if values is image else highest, cmap="magma")
+        axes.imshow(thumbnail(values), vmin=0, vmax=None if values is image else highest, cmap="magma")
         axes.set_title(title)
         axes.axis("off")
     buffer = io.BytesIO()

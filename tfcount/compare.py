@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import itertools
 import os
 import sys
 from typing import Any
@@ -16,6 +17,8 @@ from tfcount.files import write_file
 from tfcount.metrics import counting
 
 PREDICTIONS = "predictions.csv"
+# With fewer images, a bootstrap interval is that of chance.
+_FEWEST = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +91,7 @@ def summarize(results: list[Result]) -> list[dict]:
 
     Returns:
       For each: `seeds`, `mae`, `interval`; after the first also `difference`, `difference_interval` and `verdict`:
-      "better" or "worse" where the interval does not hold 0, "not shown" otherwise.
+      "better" or "worse" where the interval does not hold 0, "not shown" otherwise, and with fewer than 10 images.
     """
     rows: list[dict[str, Any]] = []
     for result in results:
@@ -101,6 +104,8 @@ def summarize(results: list[Result]) -> list[dict]:
         if rows:
             low, high = counting.paired_bootstrap(errors, results[0].errors)
             verdict = "better" if high < 0 else "worse" if low > 0 else "not shown"
+            if errors.shape[1] < _FEWEST:
+                verdict = f"not shown: fewer than {_FEWEST} images"
             row |= {
                 "difference": row["mae"] - rows[0]["mae"],
                 "difference_interval": (low, high),
@@ -185,6 +190,12 @@ def _read_predictions(path):
             raise ValueError(
                 f"{path} is empty or damaged: it must have lines `image_id,ground_truth,predicted` ({error})."
             ) from error
+    if len(set(ids)) < len(ids):
+        twice = next(one for one, other in itertools.pairwise(ids) if one == other)
+        raise ValueError(f"{path} has image {twice!r} twice: call `python -m tfcount.evaluate` again.")
+    for identity, *counts in rows:
+        if not np.isfinite(counts).all():
+            raise ValueError(f"{path} has counts {counts} for image {identity!r}: they must be finite.")
     return ids, truth, predicted
 
 

@@ -22,14 +22,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcount import callbacks, flags
+from tfcount import callbacks, evaluation, flags
 from tfcount.config import ExperimentConfig, TrainConfig
 from tfcount.data import feature_cache, schema, streams
 from tfcount.data.records import Records
 from tfcount.files import write_file
 from tfcount.methods import METHODS
 from tfcount.models import COUNTERS, build_counter
-from tfcount.ops import density
+from tfcount.ops.density import density_map
 
 # The files of a run.
 FLAGS = "run.flags"
@@ -84,7 +84,7 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
-    saved = tf.train.latest_checkpoint(os.path.join(model_dir, CHECKPOINTS)) if resume else None
+    saved = _checkpoints(model_dir) if resume else []
     with strategy().scope():
         with precision(config.train.precision):
             # What a checkpoint or --initial_weights gives need not be read, or downloaded, before.
@@ -101,7 +101,7 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
     checkpoint = tf.train.Checkpoint(method=method, optimizer=optimizer)
     run: dict[str, Any] = {"training_minutes": 0.0, "steps": 0, "validation": []}
     if saved:
-        _restore(checkpoint, os.path.join(model_dir, CHECKPOINTS))
+        _restore(checkpoint, saved)
         run = read_run(model_dir)
         # What was validated after that checkpoint is going to be validated again.
         run["validation"] = [entry for entry in run["validation"] if entry["step"] <= method.steps]
@@ -113,14 +113,16 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
     dataset = METHODS[config.method].train_dataset(config.options, data)
 
     # Nothing is written before everything is known to fit together.
-    write_file(os.path.join(model_dir, FLAGS), "".join(f"{line}\n" for line in flags.to_lines(config)))
-    _write_json(os.path.join(model_dir, LABELS), _labels(training, held_out))
+    with callbacks.writing_to(model_dir):
+        write_file(os.path.join(model_dir, FLAGS), "".join(f"{line}\n" for line in flags.to_lines(config)))
+        _write_json(os.path.join(model_dir, LABELS), _labels(training, held_out))
     run |= _environment(config, counter)
     with _logging_to(os.path.join(model_dir, LOG)), contextlib.ExitStack() as stack:
-        if config.cache_features:
+        if config.cache_features and method.steps < config.train.steps:
             folder = os.path.join(model_dir, FEATURES)
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            dataset = _cache_features(config, method, dataset, len(training.rows), folder, run)
+            images = len(training.with_labels(schema.POINTS).rows)
+            dataset = _cache_features(config, method, dataset, images, folder, run)
         received = _fit(config, model_dir, method, dataset, checkpoint, run, training, held_out)
         if received and run["steps"] < config.train.steps:
             logger.info(
@@ -159,20 +161,22 @@ def _fit(config, model_dir, method, dataset, checkpoint, run, training, held_out
         run["steps"] = method.steps
         run["validation"].append({"step": method.steps} | {name: float(value) for name, value in logs.items()})
         with callbacks.writing_to(model_dir):
+            callbacks.check_space(model_dir, [*method.variables, *method.optimizer.variables, *counter.variables])
             _write_json(os.path.join(model_dir, RUN), run)
             with callbacks.averaged_weights(method):
                 callbacks.save_weights(counter, os.path.join(model_dir, LAST))
             manager.save(checkpoint_number=method.steps)
 
+    density = evaluation.density_function(counter)
     stop = callbacks.OrderlyStop(config.train.steps)
     progress = callbacks.Progress(config.train.steps, start, config.train.batch_size)
     watchers: list[keras.callbacks.Callback] = [progress]
     if held_out.rows:
         best = min((entry.get("val_mae", math.inf) for entry in run["validation"]), default=math.inf)
         path = os.path.join(model_dir, BEST)
-        watchers.append(callbacks.Validation(streams.evaluation(held_out), path, best, stop))
+        watchers.append(callbacks.Validation(density, streams.evaluation(held_out), path, best, stop))
     examples = _examples(held_out if held_out.rows else training, config, counter.stride)
-    summaries = callbacks.Summaries(os.path.join(model_dir, TENSORBOARD), progress, examples)
+    summaries = callbacks.Summaries(os.path.join(model_dir, TENSORBOARD), progress, density, examples)
     watchers += [callbacks.Checkpoints(save), summaries, stop]
 
     interval = min(config.train.validation_interval, config.train.steps)
@@ -208,14 +212,34 @@ def _cache_features(config, method, dataset, images, folder, run):
     return dataset
 
 
-def _restore(checkpoint, folder):
-    """Restores the newest checkpoint that is whole.
+def _checkpoints(model_dir):
+    """Returns the checkpoints of a run, the newest first, whatever TensorFlow's own list of them says.
+
+    Raises:
+      ValueError: if there are none, though the run had some.
+    """
+    folder = os.path.join(model_dir, CHECKPOINTS)
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    steps = [
+        int(name[5:-6]) for name in names if name.startswith("ckpt-") and name[5:].removesuffix(".index").isdigit()
+    ]
+    run = os.path.join(model_dir, RUN)
+    # The first checkpoint may have failed, after the notes on its validation were written.
+    if not steps and os.path.isfile(run) and len(read_run(model_dir)["validation"]) > 1:
+        raise ValueError(
+            f"--resume: the checkpoints of the run are gone from {folder!r}: start again in another --model_dir. Its "
+            f"weights can be the start: --initial_weights={model_dir}."
+        )
+    return [os.path.join(folder, f"ckpt-{step}") for step in sorted(steps, reverse=True)]
+
+
+def _restore(checkpoint, paths):
+    """Restores the first of some checkpoints that is whole.
 
     Raises:
       ValueError: if there is none, or they are of another counter.
     """
-    paths = tf.train.get_checkpoint_state(folder).all_model_checkpoint_paths
-    for path in reversed(paths):
+    for path in paths:
         try:
             # The number of checkpoints saved, which it also holds, is created, and read, when the next one is saved.
             checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
@@ -227,8 +251,8 @@ def _restore(checkpoint, folder):
         else:
             return
     raise ValueError(
-        f"No checkpoint in {folder!r} can be read: start again in another --model_dir. If the run has weights, "
-        "--initial_weights starts from them."
+        f"No checkpoint in {os.path.dirname(paths[0])!r} can be read: start again in another --model_dir. If the run "
+        "has weights, --initial_weights starts from them."
     )
 
 
@@ -373,6 +397,8 @@ def _logging_to(path):
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setLevel(logging.INFO)
     file = logging.FileHandler(path)
+    # On a full disk the log is the least that is lost.
+    file.handleError = lambda record: None  # type: ignore[method-assign]
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     logger.setLevel(logging.DEBUG)
     propagate, logger.propagate = logger.propagate, False
@@ -403,7 +429,7 @@ def _examples(records, config, stride):
         image, points = example["image"][0], example["points"]
         sigma = config.density.sigmas(points)
         rows, columns = (-(-side // stride) for side in image.shape[:2])
-        target = density.density_map(points[None], tf.ones_like(sigma)[None], sigma[None], rows, columns, stride)
+        target = density_map(points[None], tf.ones_like(sigma)[None], sigma[None], rows, columns, stride)
         examples.append((image.numpy(), target.numpy()[0, ..., 0]))
     return examples
 

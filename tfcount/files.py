@@ -1,5 +1,6 @@
 """Files that are complete or not there."""
 
+import contextlib
 import os
 
 
@@ -12,6 +13,11 @@ def write_file(path: str, content: str | bytes) -> None:
     """
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     temporary = f"{path}.writing"
-    with open(temporary, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+        raise OSError(error.errno, error.strerror, path) from error

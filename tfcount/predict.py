@@ -39,9 +39,10 @@ def main(argv):
         tqdm.tqdm.write(f"{path:<{width}}  {counts[path]:>10.1f}", sys.stdout)
         if output:
             drawn = draw_overlay(image, density, counter.stride, counts[path])
-            write_file(
-                os.path.join(output, _overlay_name(path, paths)), cv2.imencode(".jpg", drawn[..., ::-1])[1].tobytes()
-            )
+            # JPEG ends at 65,535 pixels a side.
+            extension = ".jpg" if max(drawn.shape) < 65_500 else ".png"
+            encoded = cv2.imencode(extension, drawn[..., ::-1])[1].tobytes()
+            write_file(os.path.join(output, _overlay_name(path, paths) + extension), encoded)
     if len(counts) > 1:
         sys.stdout.write(f"{f'{len(counts)} images':<{width}}  {sum(counts.values()):>10.1f}\n")
     if output:
@@ -110,11 +111,11 @@ def draw_overlay(image, density, stride: int, count: float) -> np.ndarray:
 
 
 def _overlay_name(path, paths):
-    """Returns a file name for an overlay that no other picture has."""
+    """Returns a file name for an overlay, without extension, that no other picture has."""
     name = os.path.basename(path)
     if sum(os.path.basename(other) == name for other in paths) > 1:
         name = os.path.abspath(path).replace(os.sep, "_").lstrip("_")
-    return f"{name}_overlay.jpg"
+    return f"{name}_overlay"
 
 
 if __name__ == "__main__":

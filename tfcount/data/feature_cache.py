@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 from collections.abc import Callable
 
 import numpy as np
@@ -27,6 +28,9 @@ def cache_features(
 
     Returns:
       The batches, endlessly, with `image` the tuple of maps, float16.
+
+    Raises:
+      OSError: if the disk has no room for them.
     """
     os.makedirs(folder, exist_ok=True)
     files: list[np.ndarray] = []
@@ -34,6 +38,12 @@ def cache_features(
     for index, batch in enumerate(tqdm.tqdm(dataset.take(batches), total=batches, unit="batch", desc="encode")):
         maps = [tf.saturate_cast(features, tf.float16).numpy() for features in encode(batch["image"])]
         if not files:
+            size, free = batches * sum(features.nbytes for features in maps), shutil.disk_usage(folder).free
+            if size > free:
+                raise OSError(
+                    f"The features need {size / 1e9:.1f} GB, and {folder!r} has {free / 1e9:.1f} GB free: make room, "
+                    "or train without --cache_features."
+                )
             files = [
                 np.lib.format.open_memmap(
                     os.path.join(folder, f"{number}.npy"), "w+", dtype=np.float16, shape=(batches, *features.shape)
