@@ -56,11 +56,7 @@ def bootstrap_intervals(ground_truth, predicted, resamples=10_000, confidence=0.
     """
     generator = np.random.default_rng(seed)
     values: dict[str, list] = {name: [] for name in METRICS}
-    # In parts: 10,000 resamples of 10,000 images would fill the memory.
-    part = max(1, 10_000_000 // max(len(ground_truth), 1))
-    for start in range(0, resamples, part):
-        size = (min(part, resamples - start), len(ground_truth))
-        images = generator.integers(len(ground_truth), size=size)
+    for images in _draws(generator, len(ground_truth), resamples):
         for name, metric in METRICS.items():
             values[name].append(metric(ground_truth[images], predicted[images]))
     tail = (1 - confidence) / 2
@@ -102,15 +98,21 @@ def paired_bootstrap(errors, baseline, resamples=10_000, confidence=0.95, seed=0
         )
     generator = np.random.default_rng(seed)
     means = []
-    part = max(1, 10_000_000 // max(images, 1))
-    for start in range(0, resamples, part):
-        count = min(part, resamples - start)
-        drawn = generator.integers(images, size=(count, images))
+    for drawn in _draws(generator, images, resamples):
+        count = len(drawn)
         difference = _mean_of_drawn_seeds(generator, errors, count) - _mean_of_drawn_seeds(generator, baseline, count)
         means.append(np.take_along_axis(difference, drawn, 1).mean(1))
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _draws(generator, images, resamples):
+    """Yields the resamples in parts, `(some, images)`: as many images as there are, drawn with replacement."""
+    # In parts: 10,000 resamples of 10,000 images would fill the memory.
+    part = max(1, 10_000_000 // max(images, 1))
+    for start in range(0, resamples, part):
+        yield generator.integers(images, size=(min(part, resamples - start), images))
 
 
 def _mean_of_drawn_seeds(generator, errors, count):
