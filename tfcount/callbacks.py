@@ -18,6 +18,7 @@ import tensorflow as tf
 import tqdm
 
 from tfcount import evaluation
+from tfcount.files import replacing
 from tfcount.metrics import counting
 
 _LOG_STEPS = 50
@@ -71,15 +72,9 @@ def check_space(folder: str, variables) -> None:
 
 def save_weights(counter: keras.Model, path: str) -> None:
     """Writes a counter's weights under a temporary name and moves the file into place."""
-    temporary = path.removesuffix(".weights.h5") + ".writing.weights.h5"
     check_space(os.path.dirname(path), counter.variables)
-    try:
+    with replacing(path, path.removesuffix(".weights.h5") + ".writing.weights.h5") as temporary:
         counter.save_weights(temporary)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)
-        raise
 
 
 class Progress(keras.callbacks.Callback):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 
 
 def write_file(path: str, content: str | bytes) -> None:
@@ -12,12 +13,25 @@ def write_file(path: str, content: str | bytes) -> None:
       content: text, which is encoded as UTF-8, or bytes.
     """
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    temporary = f"{path}.writing"
     try:
-        with open(temporary, "wb") as file:
+        with replacing(path, f"{path}.writing") as temporary, open(temporary, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
-        os.replace(temporary, path)
     except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
+
+
+@contextlib.contextmanager
+def replacing(path: str, temporary: str) -> Iterator[str]:
+    """Moves what is written inside under a temporary name into place, or removes it where writing fails.
+
+    Args:
+      path: of the file.
+      temporary: what it is called until it is complete, in the same folder.
+    """
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
-        raise OSError(error.errno, error.strerror, path) from error
+        raise
