@@ -91,8 +91,8 @@ class ExperimentConfig:
       initial_weights: folder of a run, or .weights.h5 file, of the same counter, with whose weights training starts;
         if empty, with --encoder_weights and random ones.
       cache_features: computes what the encoder, which must not be trainable, gives for eight crops an image, once,
-        and trains the rest of the counter on that: minutes instead of hours without a graphics card.
-      deterministic: makes runs with equal flags equal to the bit on the same machine, at the cost of speed on a GPU.
+        and trains the rest of the counter on that.
+      deterministic: makes runs with equal flags equal to the bit on the same machine.
       data: what is read, and how it is varied.
       density: how points become a target.
       encoder: where the counter starts.

@@ -12,8 +12,7 @@ class StandardizedConvolution(keras.layers.Layer):
 
     `y = conv(x, gain * 1.714 * (kernel - mean) / sqrt(variance * inputs)) + bias`, mean and variance of each filter
     over its `inputs = kernel_size ** 2 * channels` weights: behind a ReLU, features keep their variance from layer to
-    layer. A network of such convolutions learns from random weights at learning rates at which plain ones do not, and
-    it costs nothing: kernels are small, feature maps are not passed over. Nothing depends on the batch.
+    layer. No feature map is passed over for that, and nothing depends on the batch.
 
     Source: Qiao et al., "Micro-batch training with batch-channel normalization and weight standardization", 2019,
     Eq. (5) to (7); with the scale of Brock et al., "Characterizing signal propagation to close the performance gap in

@@ -15,7 +15,7 @@ def compact(width: int = 32, blocks: int = 3) -> Counter:
 
     A 5x5 convolution with step 2, a pool, a 3x3 convolution, one with step 2, residual 3x3 convolutions dilated by 1,
     2 and 4, a 3x3 and a 1x1 convolution; all but the last have standardized kernels. Differs from any paper: it was
-    chosen here, for speed on a CPU.
+    chosen here.
 
     Args:
       width: channels at stride 2; twice as many at stride 4, three times as many at stride 8.
