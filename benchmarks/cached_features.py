@@ -14,11 +14,12 @@ import tensorflow as tf
 
 from tfcount import flags
 from tfcount.data.feature_cache import cache_features
+from tfcount.experiment import CACHED_CROPS
 
 REPEATS = 9
 CACHED = 8
 FULL, FROZEN = "resnet50_sha", "resnet50_cached_sha"
-CROPS_PER_IMAGE, IMAGES = 8, 270
+IMAGES = 270
 
 
 def main():
@@ -38,7 +39,7 @@ def main():
             },
             REPEATS,
         )
-    batches = -(-CROPS_PER_IMAGE * IMAGES // supervised.CONFIG.train.batch_size)
+    batches = -(-CACHED_CROPS * IMAGES // supervised.CONFIG.train.batch_size)
     steps = flags.from_file(str(ROOT / "configs" / f"{FULL}.flags")).train.steps
     minutes = {
         FULL: steps * seconds["full step"] / 60,
@@ -47,7 +48,7 @@ def main():
     print(f"{supervised.TITLE}, median of {REPEATS}")
     for name, value in seconds.items():
         print(f"{name:<18}{value:>8.3f} s")
-    print(f"{batches} batches of features, {CROPS_PER_IMAGE} crops of {IMAGES} images: {batches * size / 1e9:.1f} GB")
+    print(f"{batches} batches of features, {CACHED_CROPS} crops of {IMAGES} images: {batches * size / 1e9:.1f} GB")
     for name, value in minutes.items():
         path = ROOT / "results" / name / "evaluation.json"
         result = json.loads(path.read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -46,7 +47,7 @@ FEATURES = "features"
 _PICTURES = 4
 
 # Crops of each image whose features --cache_features keeps.
-_CACHED_CROPS = 8
+CACHED_CROPS = 8
 
 logger = logging.getLogger("tfcount")
 
@@ -203,7 +204,7 @@ def _cache_features(config, method, dataset, images, folder, run):
     """Returns batches with features in place of images, and adds the time it took to that of the run."""
     begin = time.monotonic()
     encode = tf.function(lambda images: tuple(tf.nest.flatten(method.counter.encoder(images, training=False))))
-    batches = -(-_CACHED_CROPS * images // config.train.batch_size)
+    batches = -(-CACHED_CROPS * images // config.train.batch_size)
     dataset = feature_cache.cache_features(dataset, batches, encode, folder, config.seed, method.steps)
     minutes = (time.monotonic() - begin) / 60
     run["training_minutes"] += minutes
@@ -220,9 +221,7 @@ def _checkpoints(model_dir):
     """
     folder = os.path.join(model_dir, CHECKPOINTS)
     names = os.listdir(folder) if os.path.isdir(folder) else []
-    steps = [
-        int(name[5:-6]) for name in names if name.startswith("ckpt-") and name[5:].removesuffix(".index").isdigit()
-    ]
+    steps = [int(match[1]) for name in names if (match := re.fullmatch(r"ckpt-(\d+)\.index", name))]
     run = os.path.join(model_dir, RUN)
     # The first checkpoint may have failed, after the notes on its validation were written.
     if not steps and os.path.isfile(run) and len(read_run(model_dir)["validation"]) > 1:
