@@ -7,6 +7,7 @@ it (`--train_steps`), and a field of a method's `Config` the method's name.
 import dataclasses
 import inspect
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -78,8 +79,12 @@ def from_file(path: str) -> ExperimentConfig:
 
 
 def run(main: Callable[[Sequence[str]], int | None], takes_arguments: bool = False) -> None:
-    """Runs the main function of a command; what a user can mend is told in a line, without a traceback."""
+    """Runs the main function of a command; what a user can mend is told in a line, without a traceback.
+
+    SIGTERM, like Ctrl-C, ends it with its temporary files removed; training has its own answer to both.
+    """
     logging.set_verbosity(logging.WARNING)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
     def guarded(argv):
         if len(argv) > 1 and not takes_arguments:
@@ -88,6 +93,9 @@ def run(main: Callable[[Sequence[str]], int | None], takes_arguments: bool = Fal
             return main(argv)
         except (ValueError, OSError, FloatingPointError) as error:
             return _fail(error)
+        except KeyboardInterrupt:
+            sys.stderr.write("\nStopped.\n")
+            return 128 + signal.SIGINT
         except tf.errors.DataLossError as error:
             return _fail(
                 f"a record is damaged ({error.message}). `python -m tfrecords_tools.show DIR --check` tells which."
