@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 import os
@@ -108,27 +109,59 @@ class TestRun:
             np.testing.assert_array_equal(one, other)
 
 
+@contextlib.contextmanager
+def stopping(monkeypatch, step, number):
+    """Sends a signal to this process after a step of training."""
+    whole = callbacks.Progress.on_train_batch_end
+
+    def on_train_batch_end(self, batch, logs=None):
+        whole(self, batch, logs)
+        if self.model.steps == step:
+            os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Progress, "on_train_batch_end", on_train_batch_end)
+        yield
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_and_resumed_equals_unbroken(run, crowds, tmp_path, monkeypatch, capsys, number):
     """The signal comes in the middle of an epoch; weights, averages and order of the data go on as if nothing was."""
-    stop = callbacks.OrderlyStop
-
-    class Stop(stop):
-        def on_train_batch_end(self, batch, logs=None):
-            if self.model.steps == 3 and not self.received:
-                os.kill(os.getpid(), number)
-            super().on_train_batch_end(batch, logs)
-
     folder = str(tmp_path / "run")
-    with monkeypatch.context() as patch:
-        patch.setattr(callbacks, "OrderlyStop", Stop)
+    with stopping(monkeypatch, 3, number):
         assert experiment.train(config(crowds), folder) == 128 + number
     assert f"Stopped by {number.name} after step 3 of 6" in capsys.readouterr().err
     assert read(folder, "run.json")["steps"] == 3
     assert experiment.train(config(crowds), folder, resume=True) == 0
-    for one, other in zip(weights(folder), weights(run), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+    for name in (experiment.LAST, experiment.BEST):
+        for one, other in zip(weights(folder, name), weights(run, name), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
     assert read(folder, "run.json")["steps"] == 6
+    # Step 3 was not validated, and validation came at the steps at which it comes without a stop.
+    validations = [entry for entry in read(folder, "run.json")["validation"] if "val_mae" in entry]
+    for entry, expected in zip(validations, read(run, "run.json")["validation"], strict=True):
+        assert entry["step"] == expected["step"]
+        np.testing.assert_allclose(entry["val_mae"], expected["val_mae"], rtol=1e-4)
+
+
+def test_a_signal_at_the_end_of_an_interval_keeps_its_validation(crowds, tmp_path, monkeypatch):
+    folder = str(tmp_path / "run")
+    with stopping(monkeypatch, 4, signal.SIGTERM):
+        assert experiment.train(config(crowds), folder) == 128 + signal.SIGTERM
+    assert experiment.train(config(crowds), folder, resume=True) == 0
+    entries = read(folder, "run.json")["validation"]
+    assert [entry["step"] for entry in entries] == [2, 4, 6]
+    assert all("val_mae" in entry for entry in entries)
+
+
+def test_resume_with_other_records_is_refused(crowds, tmp_path):
+    records = str(shutil.copytree(crowds, tmp_path / "records"))
+    assert experiment.train(config(records, steps=2), str(tmp_path / "run")) == 0
+    manifest = read(records, "manifest.json")
+    manifest["splits"]["train"]["shards"][0]["sha256"] = "0" * 64
+    pathlib.Path(records, "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="--resume: the records in .* are not those that the run in .* was started"):
+        experiment.train(config(records, steps=2), str(tmp_path / "run"), resume=True)
 
 
 def test_without_held_out_images(crowds, tmp_path):
@@ -262,7 +295,7 @@ def test_a_killed_command_goes_on(crowds, tmp_path):
     command += ["--data_crop=32", "--train_batch_size=2", "--train_steps=100000", "--train_validation_interval=5"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not (folder / "run.json").exists() and time.monotonic() < deadline:
+    while not (folder / "last.weights.h5").exists() and time.monotonic() < deadline:
         time.sleep(0.2)
     process.terminate()
     _, errors = process.communicate(timeout=120)
@@ -270,6 +303,21 @@ def test_a_killed_command_goes_on(crowds, tmp_path):
     assert "Go on with the same command and --resume." in errors
     assert "Traceback" not in errors
     assert read(folder, "run.json")["steps"] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_while_features_are_encoded(crowds, tmp_path, number):
+    command = [sys.executable, "-m", "tfcount.train", f"--data_dir={crowds}", f"--model_dir={tmp_path / 'run'}"]
+    command += ["--encoder_weights=none", "--noencoder_trainable", "--cache_features", "--train_batch_size=2"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "features" / "0.npy").exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "run" / "features").exists()
 
 
 def test_killed_at_once_and_resumed_equals_unbroken_to_the_bit(crowds, tmp_path):
@@ -362,6 +410,8 @@ class TestInitialWeights:
             assert experiment.train(start, str(tmp_path / name)) == 0
             for one, other in zip(weights(str(tmp_path / name)), weights(run, experiment.BEST), strict=True):
                 np.testing.assert_array_equal(one, other)
+            labels = read(str(tmp_path / name), "labels.json")
+            assert labels.pop("initial_weights") == read(run, "labels.json") == labels
 
     def test_a_run_goes_on_where_they_are_gone(self, run, crowds, tmp_path):
         source = str(shutil.copy(os.path.join(run, experiment.LAST), tmp_path / "start.weights.h5"))
@@ -410,16 +460,7 @@ class TestFrozenEncoder:
 
     def test_resumed(self, crowds, tmp_path, monkeypatch):
         whole, folder = self.frozen(crowds, True), str(tmp_path / "run")
-        stop = callbacks.OrderlyStop
-
-        class Stop(stop):
-            def on_train_batch_end(self, batch, logs=None):
-                if self.model.steps == 3 and not self.received:
-                    os.kill(os.getpid(), signal.SIGTERM)
-                super().on_train_batch_end(batch, logs)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(callbacks, "OrderlyStop", Stop)
+        with stopping(monkeypatch, 3, signal.SIGTERM):
             assert experiment.train(whole, folder) == 128 + signal.SIGTERM
         assert experiment.train(whole, folder, resume=True) == 0
         unbroken = str(tmp_path / "unbroken")

@@ -120,21 +120,16 @@ class Progress(keras.callbacks.Callback):
         self._since = (time.monotonic(), self._step)
 
 
-class OrderlyStop(keras.callbacks.Callback):
-    """Ends training after the last step, and after the current step when a signal asks for it.
+class OrderlyStop:
+    """Notes that a signal asks for the end.
 
     Ctrl-C (SIGINT) and SIGTERM are caught while training runs; the second one ends the process at once.
-
-    Args:
-      steps: of the whole run.
 
     Attributes:
       received: the signal, or None.
     """
 
-    def __init__(self, steps: int):
-        super().__init__()
-        self.steps = steps
+    def __init__(self):
         self.received: signal.Signals | None = None
 
     @contextlib.contextmanager
@@ -146,15 +141,6 @@ class OrderlyStop(keras.callbacks.Callback):
         finally:
             self._stop_listening()
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Stops where it is time."""
-        if self.received or self.model.steps >= self.steps:
-            self.model.stop_training = True
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Stops if a signal came while the epoch was validated and saved."""
-        self.on_train_batch_end(None)
-
     def _receive(self, number, frame):
         self.received = signal.Signals(number)
         self._stop_listening()
@@ -162,6 +148,53 @@ class OrderlyStop(keras.callbacks.Callback):
     def _stop_listening(self):
         for name, handler in self._handlers.items():
             signal.signal(name, handler)
+
+
+class Intervals(keras.callbacks.Callback):
+    """Divides training into intervals that begin and end at the same steps however often a run is stopped.
+
+    Keras' own epochs cannot begin in the middle of one, so a run is a single epoch to Keras.
+
+    Args:
+      interval: steps.
+      steps: of the whole run; the last one also ends an interval.
+      watchers: their `on_epoch_begin` and `on_epoch_end` are called for intervals.
+      checkpoints: one of them, which is also called where a signal ends training inside an interval.
+      stop: knows of signals.
+    """
+
+    def __init__(
+        self,
+        interval: int,
+        steps: int,
+        watchers: list[keras.callbacks.Callback],
+        checkpoints: keras.callbacks.Callback,
+        stop: OrderlyStop,
+    ):
+        super().__init__()
+        self.interval, self.steps, self.watchers = interval, steps, watchers
+        self.checkpoints, self.stop = checkpoints, stop
+
+    def on_train_begin(self, logs=None):
+        """Hands on the model."""
+        for watcher in self.watchers:
+            watcher.set_model(self.model)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Ends an interval where it is time, and training where a signal asks for it."""
+        step = self.model.steps
+        ends = step % self.interval == 0 or step == self.steps
+        if not ends and not self.stop.received:
+            return
+        logs = {name: float(value) for name, value in self.model.get_metrics_result().items()}
+        for watcher in self.watchers if ends else [self.checkpoints]:
+            watcher.on_epoch_end(step, logs)
+        if self.stop.received:
+            self.model.stop_training = True
+            return
+        self.model.reset_metrics()
+        for watcher in self.watchers:
+            watcher.on_epoch_begin(step)
 
 
 class Validation(keras.callbacks.Callback):
@@ -172,17 +205,14 @@ class Validation(keras.callbacks.Callback):
       dataset: `tfcount.data.streams.evaluation` of the held-out images.
       path: where the weights with the lowest MAE go, ending in ".weights.h5".
       best: lowest MAE so far.
-      stop: an epoch that a signal ended is not validated, so that it is saved at once.
     """
 
-    def __init__(self, density: Callable, dataset, path: str, best: float, stop: OrderlyStop):
+    def __init__(self, density: Callable, dataset, path: str, best: float):
         super().__init__()
-        self.density, self.dataset, self.path, self.best, self.stop = density, dataset, path, best, stop
+        self.density, self.dataset, self.path, self.best = density, dataset, path, best
 
     def on_epoch_end(self, epoch, logs=None):
         """Adds `val_mae` and `val_rmse` to the logs."""
-        if self.stop.received:
-            return
         counter = self.model.counter
         with averaged_weights(self.model):
             results = evaluation.evaluate(self.density, counter.stride, self.dataset)

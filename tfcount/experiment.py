@@ -76,7 +76,8 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
     if not config.data.dir:
         raise ValueError("--data_dir must name a folder of records, made by `python -m tfrecords_tools.build`.")
     training, held_out = Records.open(config.data.dir, "train").hold_out(config.data.validation_fraction, config.seed)
-    _check_folder(config, model_dir, resume)
+    fingerprint = schema.fingerprint(config.data.dir, "train")
+    _check_folder(config, model_dir, resume, fingerprint)
     replicas = strategy().num_replicas_in_sync
     if config.train.batch_size % replicas:
         raise ValueError(
@@ -100,7 +101,7 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
         # "auto" would compile every image size on a single GPU.
         method.compile(optimizer=optimizer, jit_compile=False)
     checkpoint = tf.train.Checkpoint(method=method, optimizer=optimizer)
-    run: dict[str, Any] = {"training_minutes": 0.0, "steps": 0, "validation": []}
+    run: dict[str, Any] = {"records": fingerprint, "training_minutes": 0.0, "steps": 0, "validation": []}
     if saved:
         _restore(checkpoint, saved)
         run = read_run(model_dir)
@@ -114,10 +115,11 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
     dataset = METHODS[config.method].train_dataset(config.options, data)
 
     # Nothing is written before everything is known to fit together.
+    run |= _environment(config, counter)
     with callbacks.writing_to(model_dir):
         write_file(os.path.join(model_dir, FLAGS), "".join(f"{line}\n" for line in flags.to_lines(config)))
-        _write_json(os.path.join(model_dir, LABELS), _labels(training, held_out))
-    run |= _environment(config, counter)
+        _write_json(os.path.join(model_dir, LABELS), _labels(training, held_out, config.initial_weights))
+        _write_json(os.path.join(model_dir, RUN), run)
     with _logging_to(os.path.join(model_dir, LOG)), contextlib.ExitStack() as stack:
         if config.cache_features and method.steps < config.train.steps:
             folder = os.path.join(model_dir, FEATURES)
@@ -169,27 +171,24 @@ def _fit(config, model_dir, method, dataset, checkpoint, run, training, held_out
             manager.save(checkpoint_number=method.steps)
 
     density = evaluation.density_function(counter)
-    stop = callbacks.OrderlyStop(config.train.steps)
+    stop = callbacks.OrderlyStop()
     progress = callbacks.Progress(config.train.steps, start, config.train.batch_size)
-    watchers: list[keras.callbacks.Callback] = [progress]
+    checkpoints = callbacks.Checkpoints(save)
+    examples = _examples(held_out if held_out.rows else training, config, counter.stride)
+    summaries = callbacks.Summaries(os.path.join(model_dir, TENSORBOARD), progress, density, examples)
+    watchers: list[keras.callbacks.Callback] = [checkpoints, summaries, progress]
     if held_out.rows:
         best = min((entry.get("val_mae", math.inf) for entry in run["validation"]), default=math.inf)
         path = os.path.join(model_dir, BEST)
-        watchers.append(callbacks.Validation(density, streams.evaluation(held_out), path, best, stop))
-    examples = _examples(held_out if held_out.rows else training, config, counter.stride)
-    summaries = callbacks.Summaries(os.path.join(model_dir, TENSORBOARD), progress, density, examples)
-    watchers += [callbacks.Checkpoints(save), summaries, stop]
-
-    interval = min(config.train.validation_interval, config.train.steps)
+        watchers.insert(0, callbacks.Validation(density, streams.evaluation(held_out), path, best))
+    intervals = callbacks.Intervals(config.train.validation_interval, config.train.steps, watchers, checkpoints, stop)
     if start < config.train.steps:
         try:
             with stop.listening(), progress.showing():
                 method.fit(
                     dataset,
-                    initial_epoch=start // interval,
-                    epochs=-(-config.train.steps // interval) + 1,  # `stop` ends the last one.
-                    steps_per_epoch=interval,
-                    callbacks=watchers,
+                    steps_per_epoch=config.train.steps - start,
+                    callbacks=[progress, intervals],
                     shuffle=False,
                     verbose=0,
                 )
@@ -370,7 +369,7 @@ def build_optimizer(config: TrainConfig, replicas: int = 1) -> keras.optimizers.
     return optimizer
 
 
-def _check_folder(config, model_dir, resume):
+def _check_folder(config, model_dir, resume, fingerprint):
     """Checks that the folder of a run is free, or holds the run to go on with."""
     path = os.path.join(model_dir, FLAGS)
     if not resume:
@@ -387,6 +386,11 @@ def _check_folder(config, model_dir, resume):
         raise ValueError(
             f"--resume: the run in {model_dir!r} has other flags: there {sorted(theirs - ours)}, "
             f"here {sorted(ours - theirs)}."
+        )
+    if os.path.isfile(os.path.join(model_dir, RUN)) and read_run(model_dir)["records"] != fingerprint:
+        raise ValueError(
+            f"--resume: the records in {config.data.dir!r} are not those that the run in {model_dir!r} was started "
+            "with: build them again as they were, or start in another --model_dir."
         )
 
 
@@ -433,8 +437,10 @@ def _examples(records, config, stride):
     return examples
 
 
-def _labels(training, held_out):
-    """Returns how much annotation a run uses, that of the held-out images included."""
+def _labels(training, held_out, source):
+    """Returns how much annotation a run uses, that of the held-out images included, and beside it, where training
+    starts with the weights of a run, what that run used.
+    """
 
     def used(records, *labels):
         rows = records.with_labels(*labels).rows
@@ -447,7 +453,12 @@ def _labels(training, held_out):
         }
 
     parts = {"training": used(training, schema.POINTS), "validation": used(held_out, schema.POINTS, schema.COUNT)}
-    return {name: sum(part[name] for part in parts.values()) for name in parts["training"]} | parts
+    labels = {name: sum(part[name] for part in parts.values()) for name in parts["training"]} | parts
+    # Also given a file, it may be one of a run.
+    before = os.path.join(source if os.path.isdir(source) else os.path.dirname(source), LABELS)
+    if source and os.path.isfile(before):
+        labels["initial_weights"] = _read_json(before)
+    return labels
 
 
 def _environment(config, counter):
@@ -484,7 +495,11 @@ def _device_name():
 
 def read_run(model_dir: str) -> dict:
     """Returns what `run.json` says: seed, commit, versions, hardware, minutes of training, validations."""
-    with open(os.path.join(model_dir, RUN), encoding="utf-8") as file:
+    return _read_json(os.path.join(model_dir, RUN))
+
+
+def _read_json(path):
+    with open(path, encoding="utf-8") as file:
         return json.load(file)
 
 

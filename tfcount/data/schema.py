@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import json
 import os
 from typing import NamedTuple
@@ -209,6 +210,15 @@ def read_manifest(folder: str) -> dict:
             f"again with `python -m tfrecords_tools.build`."
         )
     return manifest
+
+
+def fingerprint(folder: str, split: str) -> str:
+    """Returns the SHA-256 of what the manifest tells of a split: equal for equal records, wherever they lie.
+
+    Raises:
+      FileNotFoundError: if there are no records in the folder.
+    """
+    return hashlib.sha256(json.dumps(read_manifest(folder)["splits"][split], sort_keys=True).encode()).hexdigest()
 
 
 def read_index(folder: str, split: str) -> list[IndexRow]:
