@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import io
 import logging
 import os
 import shutil
@@ -12,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import keras
-import matplotlib.figure
 import numpy as np
 import tensorflow as tf
 import tqdm
@@ -20,6 +18,7 @@ import tqdm
 from tfcount import evaluation
 from tfcount.files import replacing
 from tfcount.metrics import counting
+from tfcount.pictures import draw_prediction
 
 _LOG_STEPS = 50
 logger = logging.getLogger("tfcount")
@@ -264,31 +263,8 @@ class Summaries(keras.callbacks.Callback):
                 for index, (image, target) in enumerate(self.examples):
                     density = np.asarray(self.density(image[None]))[0, ..., 0]
                     tf.summary.image(f"validation/{index}", draw_prediction(image, target, density)[None])
+                self.model.write_summaries(self.examples)
             self.writer.flush()
-
-
-def thumbnail(image) -> np.ndarray:
-    """Leaves out rows and columns of an image until it has at most about a megapixel: figures show no more."""
-    step = max(1, round(float(np.sqrt(image.shape[0] * image.shape[1] / 1e6))))
-    return image[::step, ::step]
-
-
-def draw_prediction(image, target, density) -> np.ndarray:
-    """Draws an image, its target and the predicted density side by side, with both counts.
-
-    Returns:
-      `(height, width, 4)` uint8.
-    """
-    figure = matplotlib.figure.Figure(figsize=(12, 3.4), layout="constrained")
-    highest = max(float(target.max()), float(density.max()), 1e-6)
-    titles = ("image", f"target: {target.sum():.1f}", f"predicted: {density.sum():.1f}")
-    for axes, title, values in zip(figure.subplots(1, 3), titles, (image, target, density)):
-        axes.imshow(thumbnail(values), vmin=0, vmax=None if values is image else highest, cmap="magma")
-        axes.set_title(title)
-        axes.axis("off")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80)
-    return tf.io.decode_png(buffer.getvalue()).numpy()
 
 
 class Checkpoints(keras.callbacks.Callback):

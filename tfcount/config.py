@@ -7,13 +7,14 @@ from typing import Any
 from tfcount.data.streams import DataConfig, DensityConfig
 from tfcount.losses import DENSITY_LOSSES
 from tfcount.methods import METHODS
-from tfcount.models import COUNTERS
+from tfcount.models import COUNTERS, ENCODERS
 
 # What a flag may be, where it is one of a few names.
 CHOICES: dict[str, Collection[str]] = {
     "method": METHODS,
     "counter": COUNTERS,
     "density_loss": DENSITY_LOSSES,
+    "encoder_name": ENCODERS,
     "density_kernel": ("adaptive", "fixed"),
     "train_optimizer": ("adam", "sgd"),
     "train_schedule": ("constant", "cosine"),
@@ -26,11 +27,13 @@ class EncoderConfig:
     """The part of the counter that was trained on ImageNet.
 
     Attributes:
+      name: the network, for counters that can do with several, which are spn and l2sm.
       weights: "imagenet" downloads what Keras Applications offers, "none" starts from random weights, and anything
         else is the path of an .h5 file in the layout of Keras Applications.
       trainable: whether training changes it; if not, only the rest of the counter learns.
     """
 
+    name: str = "vgg16"
     weights: str = "imagenet"
     trainable: bool = True
 

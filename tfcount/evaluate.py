@@ -12,7 +12,7 @@ import tqdm
 from absl import flags
 
 import tfcount.flags
-from tfcount import callbacks, evaluation, experiment
+from tfcount import evaluation, experiment, pictures
 from tfcount.data import schema, streams
 from tfcount.data.records import Records
 from tfcount.files import write_file
@@ -109,7 +109,7 @@ def draw(results, summary: dict, records: Records) -> bytes:
         for example in streams.evaluation(records.select({result.image_id for result in worst}))
     }
     for axes, result in zip(np.atleast_1d(below.subplots(1, len(worst))), worst, strict=True):
-        axes.imshow(callbacks.thumbnail(images[result.image_id]))
+        axes.imshow(pictures.thumbnail(images[result.image_id]))
         axes.set_title(
             f"{result.image_id}: {result.ground_truth:g} people, predicted {result.predicted:.0f}", fontsize="small"
         )

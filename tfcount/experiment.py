@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcount import callbacks, evaluation, flags
-from tfcount.config import ExperimentConfig, TrainConfig
+from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
 from tfcount.data import feature_cache, schema, streams
 from tfcount.data.records import Records
 from tfcount.files import write_file
@@ -94,6 +94,8 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
             counter = build_counter(config.counter, **counter_options(config, weights))
             if config.initial_weights and not saved:
                 load_weights(counter, config.initial_weights)
+            if counter.trained_by not in (None, config.method):
+                raise ValueError(f"--counter={config.counter} is trained with --method={counter.trained_by}.")
             counter.encoder.trainable = config.encoder.trainable
             method = METHODS[config.method].build(config.options, counter, config.density)
         optimizer = build_optimizer(config.train, replicas)
@@ -113,6 +115,8 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
         training, config.data, config.density, counter.stride, config.train.batch_size, config.seed, start
     )
     dataset = METHODS[config.method].train_dataset(config.options, data)
+    if not saved:
+        method.prepare(dataset, -(-len(training.rows) // config.train.batch_size))
 
     # Nothing is written before everything is known to fit together.
     run |= _environment(config, counter)
@@ -307,13 +311,19 @@ def load_weights(counter, path: str) -> None:
 def counter_options(config: ExperimentConfig, weights: str | None = None) -> dict:
     """Returns the arguments of the counter that the config gives, with other encoder weights if they are given."""
     accepted = inspect.signature(COUNTERS[config.counter]).parameters
+    # A method may decide on parts of the counter that it trains.
+    options = {name: getattr(config.options, name) for name in accepted if hasattr(config.options, name)}
+    if "encoder_name" in accepted:
+        options["encoder_name"] = config.encoder.name
+    elif config.encoder.name != EncoderConfig.name:
+        raise ValueError(f"--encoder_name={config.encoder.name}: counter {config.counter!r} has no choice of encoders.")
     if "encoder_weights" in accepted:
-        return {"encoder_weights": config.encoder.weights if weights is None else weights}
+        return {**options, "encoder_weights": config.encoder.weights if weights is None else weights}
     if config.encoder.weights not in ("imagenet", "none"):
         raise ValueError(f"--encoder_weights={config.encoder.weights}: counter {config.counter!r} has no encoder.")
     if not config.encoder.trainable:
         raise ValueError(f"--encoder_trainable=false: counter {config.counter!r} has no encoder.")
-    return {}
+    return options
 
 
 @functools.cache

@@ -97,8 +97,8 @@ class TrainingData:
     def labeled(self) -> tf.data.Dataset:
         """Returns the endless stream of crops of the images with all points.
 
-        Each batch is a dict: `image` (batch, crop, crop, 3) uint8, `points` (batch, n, 2) and `point_mask` (batch, n)
-        float32, padded to 16, 32, 64 ... points, `density` (batch, ceil(crop / stride), ceil(crop / stride), 1)
+        Each batch is a dict: `image` (batch, crop, crop, 3) uint8, `points` (batch, n, 2), `point_mask` and `sigma`
+        (batch, n) float32, padded to 16, 32, 64 ... points, `density` (batch, ceil(crop / stride), ceil(crop / stride), 1)
         float32, people per cell, and `count` (batch,) float32, the points inside the crop. Batch k depends on nothing
         but the seed and k.
 
@@ -135,9 +135,10 @@ class TrainingData:
 
     def _finish(self, batch):
         batch = {**batch, **{name: _pad_to_bucket(batch[name]) for name in ("points", "sigma", "point_mask")}}
-        sigma = batch.pop("sigma")
         cells = -(-self.data.crop // self.stride)
-        batch["density"] = density.density_map(batch["points"], batch["point_mask"], sigma, cells, cells, self.stride)
+        batch["density"] = density.density_map(
+            batch["points"], batch["point_mask"], batch["sigma"], cells, cells, self.stride
+        )
         batch["count"] = tf.reduce_sum(batch["point_mask"], -1)
         return batch
 

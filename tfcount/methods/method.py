@@ -40,6 +40,21 @@ class Method(keras.Model):
         """Returns the counter's density."""
         return self.counter(images, training=training)
 
+    def prepare(self, dataset: tf.data.Dataset, batches: int) -> None:
+        """Looks at the data once, before the first step of a run; most methods have nothing to look for.
+
+        Args:
+          dataset: what the method's `train_dataset` gives.
+          batches: that make an epoch.
+        """
+
+    def write_summaries(self, examples: list) -> None:
+        """Writes what TensorBoard shows of this method alone, with a default writer and step in place.
+
+        Args:
+          examples: `(image, target)` arrays: a few whole images and their densities.
+        """
+
     def compute_losses(self, batch: dict, training: bool) -> dict:
         """Computes the parts of the loss on one replica's share of a batch.
 

@@ -6,15 +6,20 @@ from collections.abc import Callable
 from tfcount.models.compact import compact
 from tfcount.models.counter import Counter
 from tfcount.models.csrnet import csrnet
+from tfcount.models.l2sm import l2sm
 from tfcount.models.mcnn import mcnn
 from tfcount.models.resnet50 import resnet50
+from tfcount.models.spn import ENCODERS, spn, vgg16
 from tfcount.models.vgg19 import vgg19
 
 COUNTERS: dict[str, Callable[..., Counter]] = {
     "compact": compact,
     "csrnet": csrnet,
+    "l2sm": l2sm,
     "mcnn": mcnn,
     "resnet50": resnet50,
+    "spn": spn,
+    "vgg16": vgg16,
     "vgg19": vgg19,
 }
 

@@ -23,6 +23,9 @@ class Counter(keras.Model):
       reach: how far beyond a cell the pixels lie that it depends on, pixels: with that much border, a part of an
         image has the density that it has in the whole, to rounding.
       fuse: model, what the encoder gives -> features; None if that is the features.
+      pools_image: whether the density also depends on means over the whole image, which `reach` leaves out: tiles
+        differ from the whole by more than rounding.
+      trained_by: name of the only method that can train it, or None.
 
     Input shape: `(batch, height, width, 3)`, uint8 or real, 0..255, RGB, any height and width.
     Output shape: `(batch, ceil(height / stride), ceil(width / stride), 1)`, float32, people per cell.
@@ -35,6 +38,8 @@ class Counter(keras.Model):
         stride: int,
         reach: int,
         fuse: keras.Model | None = None,
+        pools_image: bool = False,
+        trained_by: str | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -43,6 +48,8 @@ class Counter(keras.Model):
         self.head = head
         self.stride = stride
         self.reach = reach
+        self.pools_image = pools_image
+        self.trained_by = trained_by
         # Built at once: under a distribution strategy Keras would otherwise call it on a batch to build it.
         self.build((None, None, None, 3))
 

@@ -121,26 +121,34 @@ class FrozenNormalizedConvolution(keras.layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def vgg(name: str, stages: int, weights: str) -> keras.Model:
+def vgg(
+    name: str, stages: int, weights: str, pools: int | None = None, outputs: Sequence[int] | None = None
+) -> keras.Model:
     """Builds the first stages of VGG16 or VGG19 (Simonyan and Zisserman, 2015), without the pool after the last.
 
     Args:
       name: "vgg16" or "vgg19".
-      stages: 1 to 5; the output has stride `2 ** (stages - 1)`.
+      stages: 1 to 5.
       weights: "imagenet", "none" or the path of a weights file, see `load_imagenet_weights`.
+      pools: how many of the pools between the stages are kept, the first ones; all if None.
+      outputs: the stages, from 1, whose last map is given; the last alone if None.
 
     Returns:
-      A model `(batch, height, width, 3)` -> `(batch, height / stride, width / stride, filters)`.
+      A model `(batch, height, width, 3)` -> `(batch, height / stride, width / stride, filters)`, where the stride is
+      `2 ** pools`, or a list of such maps.
     """
+    kept = stages - 1 if pools is None else pools
     x = inputs = keras.Input((None, None, 3))
+    last = []
     for stage, convolutions in enumerate(_VGG_CONVOLUTIONS[name][:stages], start=1):
-        if stage > 1:
+        if 1 < stage <= kept + 1:
             x = keras.layers.MaxPooling2D(2, name=f"block{stage - 1}_pool")(x)
         for index in range(1, convolutions + 1):
             filters = _VGG_FILTERS[stage - 1]
             layer_name = f"block{stage}_conv{index}"
             x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=layer_name)(x)
-    encoder = keras.Model(inputs, x, name=name)
+        last.append(x)
+    encoder = keras.Model(inputs, x if outputs is None else [last[stage - 1] for stage in outputs], name=name)
     if weights != "none":
         application = getattr(keras.applications, name.upper())
         source = load_imagenet_weights(application, weights, [layer.name for layer in encoder.layers if layer.weights])
@@ -150,15 +158,16 @@ def vgg(name: str, stages: int, weights: str) -> keras.Model:
     return encoder
 
 
-def resnet50(weights: str) -> keras.Model:
+def resnet50(weights: str, outputs: Sequence[str] = ("conv3", "conv4")) -> keras.Model:
     """Builds ResNet50 (He et al., 2016) up to conv4, with batch normalization at its ImageNet statistics.
 
     Args:
       weights: "imagenet", "none" or the path of a weights file, see `load_imagenet_weights`.
+      outputs: the maps that are given: "conv1" (stride 2, 64 channels), "conv2" (4, 256), "conv3" (8, 512), "conv4"
+        (16, 1024), or a block of one of the last three, such as "conv4_block3".
 
     Returns:
-      A model `(batch, height, width, 3)` -> [conv3 `(batch, height / 8, width / 8, 512)`, conv4
-      `(batch, height / 16, width / 16, 1024)`].
+      A model `(batch, height, width, 3)` -> the list of maps `(batch, height / stride, width / stride, channels)`.
     """
 
     def convolution(x, name, filters, kernel_size, **kwargs):
@@ -168,9 +177,9 @@ def resnet50(weights: str) -> keras.Model:
     inputs = keras.Input((None, None, 3))
     x = keras.layers.ZeroPadding2D(3)(inputs)
     x = relu(convolution(x, "conv1", 64, 7, strides=2, padding="valid"))
+    maps = {"conv1": x}
     # The zeros around the non-negative map never win the maximum.
     x = keras.layers.MaxPooling2D(3, strides=2)(keras.layers.ZeroPadding2D(1)(x))
-    outputs = {}
     for stage, filters, blocks, strides in _RESNET50_STAGES:
         for block in range(1, blocks + 1):
             name = f"{stage}_block{block}"
@@ -182,8 +191,8 @@ def resnet50(weights: str) -> keras.Model:
             # Without ImageNet weights nothing else would keep the sum over 13 blocks from growing: each starts as its
             # shortcut alone (Goyal et al., 2017, section 5.1).
             x = relu(convolution(x, f"{name}_3", 4 * filters, 1, gamma_initializer="zeros") + shortcut)
-        outputs[stage] = x
-    encoder = keras.Model(inputs, [outputs["conv3"], outputs["conv4"]], name="resnet50")
+            maps[stage] = maps[name] = x
+    encoder = keras.Model(inputs, [maps[name] for name in outputs], name="resnet50")
     if weights != "none":
         convolutions = [layer for layer in encoder.layers if isinstance(layer, FrozenNormalizedConvolution)]
         names = [layer.name for layer in convolutions]

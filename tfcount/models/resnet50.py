@@ -21,10 +21,7 @@ def resnet50(encoder_weights: str = "imagenet", width: int = 256) -> Counter:
     prepared = encoders.ImageNetPreprocessing(16, name="preprocess")(inputs)
     encoder = keras.Model(inputs, encoders.resnet50(encoder_weights)(prepared), name="encoder")
     conv3, conv4 = (keras.Input(output.shape[1:]) for output in encoder.outputs)
-    fine = keras.layers.Conv2D(width, 1, name="fine")(conv3)
-    coarse = keras.layers.Conv2D(width, 1, name="coarse")(conv4)
-    coarse = BilinearDoubling(name="enlarge")(coarse)
-    fuse = keras.Model([conv3, conv4], keras.activations.relu(fine + coarse), name="fuse")
+    fuse = keras.Model([conv3, conv4], fuse_stages(conv3, conv4, width), name="fuse")
 
     x = fused = keras.Input((None, None, width))
     for index, filters in enumerate((width, width // 2), start=1):
@@ -34,3 +31,10 @@ def resnet50(encoder_weights: str = "imagenet", width: int = 256) -> Counter:
     density = density_layer()(x)
     head = keras.Model(fused, density, name="head")
     return Counter(encoder, head, stride=8, reach=177, fuse=fuse, name="resnet50")
+
+
+def fuse_stages(conv3, conv4, width: int):
+    """Fuses the symbolic maps of two stages, of strides 8 and 16, to `width` channels at stride 8."""
+    fine = keras.layers.Conv2D(width, 1, name="fine")(conv3)
+    coarse = keras.layers.Conv2D(width, 1, name="coarse")(conv4)
+    return keras.activations.relu(fine + BilinearDoubling(name="enlarge")(coarse))

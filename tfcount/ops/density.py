@@ -44,7 +44,7 @@ def adaptive_sigma(points: tf.Tensor) -> tf.Tensor:
     return tf.where(count > 1, tf.clip_by_value(sigma, _MINIMUM_SIGMA, _MAXIMUM_SIGMA), _MAXIMUM_SIGMA)
 
 
-def density_map(points, point_mask, sigma, height: int, width: int, stride: int) -> tf.Tensor:
+def density_map(points, point_mask, sigma, height: int, width: int, stride: int, rows=None, columns=None) -> tf.Tensor:
     """Draws points as a density map: each adds a Gaussian, integrated over the cells, of mass exactly 1.
 
     The Gaussian of a point is separable, so the map is `rows^T @ columns` with `rows[n, i]` the part of point n's mass
@@ -60,20 +60,24 @@ def density_map(points, point_mask, sigma, height: int, width: int, stride: int)
       height: rows of the map, cells.
       width: columns of the map, cells.
       stride: side of a cell, pixels.
+      rows: `(batch,)` int32, rows that belong to each map, where not all do; the others are zero.
+      columns: `(batch,)` int32, columns that belong to each map, where not all do.
 
     Returns:
       `(batch, height, width, 1)` float32, people per cell; its sum is the sum of the mask.
     """
-    columns = _cell_masses(points[..., 0], sigma, width, stride)
-    rows = _cell_masses(points[..., 1], sigma, height, stride) * point_mask[..., None]
-    return tf.matmul(rows, columns, transpose_a=True)[..., None]
+    by_column = _cell_masses(points[..., 0], sigma, width, stride, columns)
+    by_row = _cell_masses(points[..., 1], sigma, height, stride, rows) * point_mask[..., None]
+    return tf.matmul(by_row, by_column, transpose_a=True)[..., None]
 
 
-def _cell_masses(positions, sigma, cells, stride):
-    """Returns the part `(batch, n, cells)` of each point's Gaussian in each cell along one axis; sums to 1."""
+def _cell_masses(positions, sigma, cells, stride, used):
+    """Returns the part `(batch, n, cells)` of each point's Gaussian in each used cell along one axis; sums to 1."""
     edges = tf.cast(tf.range(cells + 1) * stride, tf.float32)
     # Padding may carry any sigma, zero included.
     scale = tf.maximum(sigma, 1e-3)[..., None] * tf.sqrt(2.0)
     distribution = tf.math.erf((edges - positions[..., None]) / scale)
     masses = distribution[..., 1:] - distribution[..., :-1]
+    if used is not None:
+        masses *= tf.cast(tf.range(cells) < used[:, None], tf.float32)[:, None]
     return tf.math.divide_no_nan(masses, tf.reduce_sum(masses, -1, keepdims=True))

@@ -1,0 +1,224 @@
+"""Learning to scale (L2SM): dense regions are counted again at a scale that brings them to a common density."""
+
+import dataclasses
+
+import matplotlib.figure
+import matplotlib.patches
+import numpy as np
+import tensorflow as tf
+
+from tfcount.data.streams import TrainingData
+from tfcount.layers.multipolar_centers import MultipolarCenters
+from tfcount.losses import DENSITY_LOSSES
+from tfcount.losses.center import center_loss
+from tfcount.methods.method import Method
+from tfcount.models.counter import Counter
+from tfcount.models.l2sm import MULTIPLE
+from tfcount.models.spn import BASE_STRIDE, STRIDE
+from tfcount.ops import regions
+from tfcount.ops.density import density_map
+from tfcount.pictures import thumbnail, to_array
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What the paper varies, and what it leaves open.
+
+    Attributes:
+      divisions: K, regions along each side of an image.
+      groups: G, of equally many regions, by density.
+      centers: C, of these groups, the densest ones, are looked at again.
+      scaling: "center" learns the scale factors with the center loss, "average" scales each region to the mean density
+        of its group (S2AD).
+      transform_targets: whether the targets of scaled regions are drawn again with the heads moved apart; if not, the
+        target itself is enlarged.
+      rescaled_weight: lambda_1, of the loss of scaled regions.
+      center_weight: lambda_2, of the center loss.
+      center_rate: alpha, the learning rate of the centers.
+    """
+
+    divisions: int = 4
+    groups: int = 5
+    centers: int = 3
+    scaling: str = "center"
+    transform_targets: bool = True
+    rescaled_weight: float = 1.0
+    center_weight: float = 1.0
+    center_rate: float = 0.5
+
+    def __post_init__(self):
+        for name in ("rescaled_weight", "center_weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"--l2sm_{name} must be at least 0. Received: {getattr(self, name)}.")
+        if not 0 <= self.center_rate <= 1:
+            raise ValueError(f"--l2sm_center_rate must be between 0 and 1. Received: {self.center_rate}.")
+
+
+class L2SM(Method):
+    """Trains the first density map, that of dense regions at their scale, and the scale factors.
+
+    `loss = density loss of the first map + lambda_1 * sum over chosen regions of the density loss at their scale +
+    lambda_2 * sum over chosen regions of (D / r ** 2 - center) ** 2`
+
+    Source: Xu et al., "Learn to scale", ICCV 2019, Eq. (3). Regions are chosen by the density of the target: the
+    predicted one means nothing at first. D is the predicted density of the region, from which no gradient comes, as it
+    would pull the density to the centers.
+
+    Differentiation: the factors r get gradients from the center loss, and from the loss of scaled regions through the
+    positions at which features are read; none through the rounding of sizes, nor through the targets, which move with
+    them.
+
+    Args:
+      counter: the counter `l2sm`.
+      density_loss: `(target, density) -> (batch,)`.
+      config: the weights.
+    """
+
+    def __init__(self, counter: Counter, density_loss, config: Config, **kwargs):
+        super().__init__(counter, **kwargs)
+        self.density_loss = density_loss
+        self.config = config
+        self.learns_scales = config.scaling == "center"
+        self.centers = MultipolarCenters(config.centers, config.center_rate, name="centers")
+        self.build_metrics(["density", "rescaled", *(["center"] if self.learns_scales else [])])
+
+    def prepare(self, dataset, batches):
+        """Sets the limits of the density groups from the crops of one epoch, and where the centers start."""
+        densities = [self.counter.head.region_density(batch["density"]) for batch in dataset.take(batches)]
+        self.counter.head.set_groups(np.concatenate(densities))
+        boundaries, averages = self.counter.head.boundaries.numpy(), self.counter.head.averages.numpy()
+        # Between the group's mean and the density where the chosen groups begin, so that factors grow with density.
+        lowest = max(boundaries[-self.config.centers] if self.config.centers < self.config.groups else 0.0, 1e-2)
+        self.centers.centers.assign(np.sqrt(np.maximum(averages, lowest) * lowest))
+
+    def compute_losses(self, batch, training):
+        """Returns the parts of Eq. (3) for each image."""
+        head = self.counter.head
+        images = tf.shape(batch["density"])[0]
+        features = self.counter.features(batch["image"], training=training)
+        first = head.first(features, training=training)
+        group = head.group(head.region_density(batch["density"]))
+        densities = tf.stop_gradient(head.region_density(first))
+        scales = head.scales(features, densities, group)
+        height, width = tf.shape(features)[1], tf.shape(features)[2]
+        chosen = regions.choose(head.center_of(group) >= 0, scales, height, width)
+        scaled = head.repredict(features, chosen)
+        target = self._scaled_target(batch, chosen)
+
+        def sum_of_images(values):
+            return tf.math.unsorted_segment_sum(values, chosen.image, images)
+
+        losses = {
+            "density": self.density_loss.call(batch["density"], first),
+            "rescaled": self.config.rescaled_weight * sum_of_images(self.density_loss.call(target, scaled)),
+        }
+        if self.learns_scales:
+            places = tf.stack([chosen.image, chosen.row, chosen.column], 1)
+            relative = tf.gather_nd(densities / tf.square(scales), places)
+            index = head.center_of(tf.gather_nd(group, places))
+            losses["center"] = self.config.center_weight * sum_of_images(center_loss(relative, self.centers(index)))
+            if training:
+                self.centers.update(tf.stop_gradient(relative), index)
+        return losses
+
+    def _scaled_target(self, batch, chosen):
+        """Returns the target of the scaled regions, people per scaled cell, `(n, h, w, 1)`."""
+        inside = regions.inside_scaled(chosen)
+        if not self.config.transform_targets:
+            return regions.share_out(batch["density"], chosen, MULTIPLE)
+        corner = BASE_STRIDE * tf.cast(tf.stack([chosen.left, chosen.top], 1), tf.float32)
+        end = BASE_STRIDE * tf.cast(tf.stack([chosen.right, chosen.bottom], 1), tf.float32)
+        scale = tf.stop_gradient(tf.stack([chosen.scale_x, chosen.scale_y], 1))
+        points = tf.gather(batch["points"], chosen.image)
+        # Crops are closed at their right and lower edge, regions inside of them are not.
+        side = tf.cast(STRIDE * tf.shape(batch["density"])[2:0:-1], tf.float32)
+        end = tf.where(end == side, end + 1.0, end)
+        within = tf.reduce_all((points >= corner[:, None]) & (points < end[:, None]), -1)
+        mask = tf.gather(batch["point_mask"], chosen.image) * tf.cast(within, tf.float32)
+        # "Keeping the same peaks": heads move apart, their kernels stay.
+        moved = (points - corner[:, None]) * scale[:, None]
+        return density_map(
+            moved,
+            mask,
+            tf.gather(batch["sigma"], chosen.image),
+            tf.shape(inside)[1],
+            tf.shape(inside)[2],
+            BASE_STRIDE,
+            rows=chosen.height,
+            columns=chosen.width,
+        )
+
+    def write_summaries(self, examples):
+        """Writes centers, scale factors, and pictures of the regions that are looked at again."""
+        head = self.counter.head
+        factors, unlike_target = [], []
+        for number, (image, target) in enumerate(examples):
+            features = self.counter.features(image[None], training=False)
+            first = head.first(features, training=False)
+            densities = head.region_density(first)
+            group = head.group(densities)
+            scales = np.asarray(head.scales(features, densities, group))[0]
+            index = np.asarray(head.center_of(group))[0]
+            padding = [[0, side - size] for side, size in zip(first.shape[1:3], target.shape, strict=True)]
+            truth = head.region_density(np.pad(target, padding)[None, ..., None])
+            unlike_target.append(np.mean((np.asarray(head.center_of(head.group(truth)))[0] >= 0) != (index >= 0)))
+            factors.append(scales[index >= 0])
+            figure = draw_regions(image, first[0, ..., 0], head(features)[0, ..., 0], index, scales)
+            tf.summary.image(f"scaling/{number}", figure[None])
+        tf.summary.histogram("scaling/factors", np.concatenate(factors))
+        tf.summary.scalar("scaling/chosen_unlike_target", np.mean(unlike_target))
+        for index, center in enumerate(self.centers.centers.numpy()):
+            tf.summary.scalar(f"scaling/center_{index}", center)
+
+
+def train_dataset(config: Config, data: TrainingData) -> tf.data.Dataset:
+    """Returns crops of the images with all points."""
+    return data.labeled()
+
+
+def build(config: Config, counter, density_config) -> L2SM:
+    """Builds the method around a counter.
+
+    Raises:
+      ValueError: if the counter has no scales to learn.
+    """
+    if counter.trained_by != "l2sm":
+        raise ValueError(f"--method=l2sm trains --counter=l2sm. Received: {counter.name!r}.")
+    return L2SM(counter, DENSITY_LOSSES[density_config.loss](), config)
+
+
+def draw_regions(image, before, after, index, scales) -> np.ndarray:
+    """Draws an image with the regions that are looked at again and their scale factors, and both density maps.
+
+    Args:
+      image: `(height, width, 3)` uint8.
+      before: first density map `(h, w)`.
+      after: density map with regions replaced `(h, w)`.
+      index: `(K, K)` index of the center, negative where a region is not looked at again.
+      scales: `(K, K)`.
+
+    Returns:
+      `(height, width, 4)` uint8.
+    """
+    before, after = np.asarray(before), np.asarray(after)
+    figure = matplotlib.figure.Figure(figsize=(12, 3.4), layout="constrained")
+    highest = max(float(before.max()), float(after.max()), 1e-6)
+    titles = (f"looked at again: {np.mean(index >= 0):.0%}", f"before: {before.sum():.1f}", f"after: {after.sum():.1f}")
+    panels = figure.subplots(1, 3)
+    for axes, title, values in zip(panels, titles, (image, before, after), strict=True):
+        # One unit for all: the sides of the first map, in cells.
+        extent = (0, before.shape[1], before.shape[0], 0)
+        axes.imshow(thumbnail(values), vmin=0, vmax=None if values is image else highest, cmap="magma", extent=extent)
+        axes.set_title(title)
+        axes.axis("off")
+    edges = [np.asarray(regions.division_edges(side // MULTIPLE, len(index))) * MULTIPLE for side in before.shape]
+    for row, column in np.argwhere(index >= 0):
+        (top, bottom), (left, right) = edges[0][row : row + 2], edges[1][column : column + 2]
+        color = f"C{index[row, column] + 1}"
+        for axes in panels:
+            box = (left + 0.5, top + 0.5), right - left - 1, bottom - top - 1
+            axes.add_patch(matplotlib.patches.Rectangle(*box, fill=False, edgecolor=color, linewidth=1.5))
+        text = f"{scales[row, column]:.2f}"
+        middle = 0.5 * (left + right), 0.5 * (top + bottom)
+        panels[0].text(*middle, text, color="white", backgroundcolor=color, ha="center", va="center", fontsize=7)
+    return to_array(figure)

@@ -1,0 +1,36 @@
+"""Pictures for TensorBoard and reports."""
+
+import io
+
+import matplotlib.figure
+import numpy as np
+import tensorflow as tf
+
+
+def thumbnail(image) -> np.ndarray:
+    """Leaves out rows and columns of an image until it has at most about a megapixel: figures show no more."""
+    step = max(1, round(float(np.sqrt(image.shape[0] * image.shape[1] / 1e6))))
+    return image[::step, ::step]
+
+
+def draw_prediction(image, target, density) -> np.ndarray:
+    """Draws an image, its target and the predicted density side by side, with both counts.
+
+    Returns:
+      `(height, width, 4)` uint8.
+    """
+    figure = matplotlib.figure.Figure(figsize=(12, 3.4), layout="constrained")
+    highest = max(float(target.max()), float(density.max()), 1e-6)
+    titles = ("image", f"target: {target.sum():.1f}", f"predicted: {density.sum():.1f}")
+    for axes, title, values in zip(figure.subplots(1, 3), titles, (image, target, density)):
+        axes.imshow(thumbnail(values), vmin=0, vmax=None if values is image else highest, cmap="magma")
+        axes.set_title(title)
+        axes.axis("off")
+    return to_array(figure)
+
+
+def to_array(figure: matplotlib.figure.Figure) -> np.ndarray:
+    """Returns the pixels of a figure, `(height, width, 4)` uint8."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80)
+    return tf.io.decode_png(buffer.getvalue()).numpy()
