@@ -7,7 +7,8 @@ from typing import Any
 from tfcount.data.streams import DataConfig, DensityConfig
 from tfcount.losses import DENSITY_LOSSES
 from tfcount.methods import METHODS
-from tfcount.models import COUNTERS, ENCODERS
+from tfcount.models import COUNTERS
+from tfcount.models.spn import ENCODERS
 
 # What a flag may be, where it is one of a few names.
 CHOICES: dict[str, Collection[str]] = {

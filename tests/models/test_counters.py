@@ -12,7 +12,24 @@ from tfcount.ops.tiling import density_in_tiles
 
 def from_random_weights(name):
     has_encoder = "encoder_weights" in inspect.signature(COUNTERS[name]).parameters
-    return build_counter(name, **({"encoder_weights": "none"} if has_encoder else {}))
+    counter = build_counter(name, **({"encoder_weights": "none"} if has_encoder else {}))
+    if name == "l2sm":
+        counter.head.set_groups(np.linspace(0, 1, 10))
+    return counter
+
+
+@pytest.fixture
+def local(counter):
+    """The counter without what it makes of means over the whole image, and of regions of it."""
+    before = counter.get_weights()
+    if counter.pools_image:
+        for stage in range(1, 6):
+            layer = counter.fuse.get_layer(f"stage{stage}")
+            layer.set_weights([0 * weight for weight in layer.get_weights()])
+    if counter.name == "l2sm":
+        counter.head.boundaries.assign(np.full(4, np.inf))
+    yield counter
+    counter.set_weights(before)
 
 
 @pytest.fixture(scope="module", params=sorted(COUNTERS))
@@ -38,10 +55,10 @@ def test_any_size_of_image_is_counted_as_it_would_be_alone(counter, rng):
         np.testing.assert_allclose(density(images), counter(images), rtol=1e-3, atol=1e-5)
 
 
-def test_tiles_give_the_density_of_the_whole(counter, rng):
+def test_tiles_give_the_density_of_the_whole(local, rng):
     images = rng.integers(0, 256, (1, 40, 500, 3), dtype=np.uint8)
-    tiled = density_in_tiles(counter, images, counter.stride, counter.reach, tile=64)
-    whole = np.asarray(counter(images))
+    tiled = density_in_tiles(local, images, local.stride, local.reach, tile=64)
+    whole = np.asarray(local(images))
     np.testing.assert_allclose(tiled, whole, rtol=1e-3, atol=1e-5 * max(whole.max(), 1))
 
 
@@ -56,29 +73,40 @@ def test_head_of_features(counter, rng):
     np.testing.assert_allclose(counter.head(counter.features(images)), counter(images), rtol=1e-4, atol=1e-6)
 
 
-def test_reach(counter, rng):
+def test_reach(local, rng):
+    check_reach(local, rng)
+
+
+def check_reach(counter, rng):
     """The gradient of a cell ends within `reach` of it, and not much before: all weights are made positive for that.
 
     They are random: equal ones are nothing once a kernel is standardized.
     """
-    before = counter.get_weights()
-    try:
-        for weight in counter.weights:
-            if len(weight.shape) == 4:
-                weight.assign(rng.uniform(0.5, 1.5, weight.shape) / np.prod(weight.shape[:3]))
-            elif weight.name in ("bias", "gamma"):
-                weight.assign(np.ones(weight.shape))
-        # A strip is enough: what holds for columns holds for rows.
-        images, reached = tf.fill([1, 16, 512, 3], 200.0), []
-        for column in range(256 // counter.stride, 256 // counter.stride + 4):
-            with tf.GradientTape() as tape:
-                tape.watch(images)
-                cell = counter(images)[0, 0, column, 0]
-            columns = np.flatnonzero(np.abs(tape.gradient(cell, images)).sum((0, 1, 3)))
-            reached += [column * counter.stride - columns[0], columns[-1] + 1 - (column + 1) * counter.stride]
-    finally:
-        counter.set_weights(before)
+    for weight in counter.weights:
+        if weight.path.startswith("stage"):
+            continue
+        if len(weight.shape) == 4:
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape) / np.prod(weight.shape[:3]))
+        elif weight.name in ("bias", "gamma"):
+            weight.assign(np.ones(weight.shape))
+    # A strip is enough: what holds for columns holds for rows.
+    images, reached = tf.fill([1, 16, 512, 3], 200.0), []
+    for column in range(256 // counter.stride, 256 // counter.stride + 4):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            cell = counter(images)[0, 0, column, 0]
+        columns = np.flatnonzero(np.abs(tape.gradient(cell, images)).sum((0, 1, 3)))
+        reached += [column * counter.stride - columns[0], columns[-1] + 1 - (column + 1) * counter.stride]
     assert counter.reach - 16 <= max(reached) <= counter.reach
+
+
+@pytest.mark.parametrize("name", ["compact", "resnet50"])
+def test_reach_with_other_encoders(name, rng):
+    counter = build_counter("spn", encoder_name=name, encoder_weights="none")
+    for weight in counter.fuse.weights:
+        if weight.path.startswith("stage"):
+            weight.assign(0 * weight)
+    check_reach(counter, rng)
 
 
 def test_weights_are_saved_and_read(counter, tmp_path, rng):

@@ -9,7 +9,7 @@ from tfcount.models.csrnet import csrnet
 from tfcount.models.l2sm import l2sm
 from tfcount.models.mcnn import mcnn
 from tfcount.models.resnet50 import resnet50
-from tfcount.models.spn import ENCODERS, spn, vgg16
+from tfcount.models.spn import spn, vgg16
 from tfcount.models.vgg19 import vgg19
 
 COUNTERS: dict[str, Callable[..., Counter]] = {

@@ -21,20 +21,30 @@ def compact(width: int = 32, blocks: int = 3) -> Counter:
       width: channels at stride 2; twice as many at stride 4, three times as many at stride 8.
       blocks: residual convolutions, at least 1; after the third, the dilations begin again.
     """
+    encoder, reach = compact_encoder(width, blocks)
+    features = keras.Input((None, None, 3 * width))
+    regression = StandardizedConvolution(2 * width, 3, name="regression")(features)
+    head = keras.Model(features, density_layer()(keras.activations.relu(regression)), name="head")
+    return Counter(encoder, head, stride=8, reach=reach + 8, name="compact")
+
+
+def compact_encoder(width: int = 32, blocks: int = 3, every_map: bool = False) -> tuple[keras.Model, int]:
+    """Builds the encoder of `compact`, images -> its last map, and tells how far that reaches, pixels.
+
+    Args:
+      width: see `compact`.
+      blocks: see `compact`.
+      every_map: give the maps of stride 2, 4, 8, and one of stride 8 for each residual convolution, not the last alone.
+    """
     relu = keras.activations.relu
     inputs = keras.Input((None, None, 3))
     x = keras.layers.Rescaling(1 / _COLOR)(ImageNetPreprocessing(8, name="preprocess")(inputs))
-    x = keras.layers.MaxPooling2D(2)(relu(StandardizedConvolution(width, 5, strides=2, name="stride2")(x)))
-    x = relu(StandardizedConvolution(2 * width, 3, name="stride4")(x))
-    x = relu(StandardizedConvolution(3 * width, 3, strides=2, name="stride8")(x))
-    for block in range(blocks):
+    maps = [relu(StandardizedConvolution(width, 5, strides=2, name="stride2")(x))]
+    maps.append(relu(StandardizedConvolution(2 * width, 3, name="stride4")(keras.layers.MaxPooling2D(2)(maps[-1]))))
+    maps.append(relu(StandardizedConvolution(3 * width, 3, strides=2, name="stride8")(maps[-1])))
+    dilations = [2 ** (block % 3) for block in range(blocks)]
+    for block, dilation in enumerate(dilations):
         # A gain below 1: the sum over the blocks must not grow.
-        x = relu(
-            x + StandardizedConvolution(3 * width, 3, dilation_rate=2 ** (block % 3), gain=0.3, name=f"block{block}")(x)
-        )
-    encoder = keras.Model(inputs, x, name="encoder")
-
-    features = keras.Input((None, None, 3 * width))
-    density = density_layer()(relu(StandardizedConvolution(2 * width, 3, name="regression")(features)))
-    reach = 18 + 8 * sum(2 ** (block % 3) for block in range(blocks))
-    return Counter(encoder, keras.Model(features, density, name="head"), stride=8, reach=reach, name="compact")
+        convolution = StandardizedConvolution(3 * width, 3, dilation_rate=dilation, gain=0.3, name=f"block{block}")
+        maps.append(relu(maps[-1] + convolution(maps[-1])))
+    return keras.Model(inputs, maps if every_map else maps[-1], name="encoder"), 10 + 8 * sum(dilations)

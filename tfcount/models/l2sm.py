@@ -140,9 +140,12 @@ class LearningToScale(keras.Model):
         """Returns the density of regions at their scale, `(n, h, w, 1)` float32, people per scaled cell of stride 8."""
         x = self.reprediction[0](features[..., : self.base_channels])
         x = ops.relu(ops.cast(regions.read_scaled(x, chosen, _MARGIN), self.compute_dtype))
+        # Convolutions of no region at all fail on a CPU: there is always one.
+        count = ops.shape(x)[0]
+        x = ops.pad(x, [[0, ops.cast(count == 0, "int32")], [0, 0], [0, 0], [0, 0]])
         for layer in self.reprediction[1:-1]:
             x = ops.relu(layer(x))
-        return self.reprediction[-1](x) * regions.inside_scaled(chosen)
+        return self.reprediction[-1](x)[:count] * regions.inside_scaled(chosen)
 
     def call(self, features, training=None):
         """Returns the density map with its dense regions replaced."""
@@ -198,7 +201,7 @@ def l2sm(
     the regions of a tile are those of the tile.
 
     Args:
-      encoder_name: "vgg16" (the paper) or "resnet50".
+      encoder_name: "vgg16" (the paper), "resnet50", or "compact", which learns from random weights.
       encoder_weights: "imagenet", "none" or the path of a weights file.
       divisions: K, regions along each side.
       groups: G, of regions by density.

@@ -7,6 +7,7 @@ import keras
 from tfcount.layers.live_relu import live_relu
 from tfcount.layers.pyramid_pooling import PyramidPooling
 from tfcount.models import encoders
+from tfcount.models.compact import compact_encoder
 from tfcount.models.counter import Counter
 from tfcount.models.resnet50 import fuse_stages
 
@@ -37,9 +38,18 @@ def _resnet50_stages(weights):
     return keras.Model(inputs, stages(prepared), name="encoder")
 
 
+def _compact_stages(weights):
+    """Returns the encoder of the counter `compact`: its three strides and two residual convolutions."""
+    if weights not in ("imagenet", "none"):
+        raise ValueError(f"--encoder_weights={weights}: encoder 'compact' starts from random weights.")
+    encoder, _ = compact_encoder(blocks=2, every_map=True)
+    return encoder
+
+
 # Encoders: with the last map of each of five stages, how the map that the density is read from is made of these, and
 # how far it reaches beyond a cell, pixels.
 ENCODERS: dict[str, tuple[Callable, Callable, int]] = {
+    "compact": (_compact_stages, lambda stages: stages[4], 34),
     "vgg16": (_vgg16_stages, lambda stages: stages[4], 66),
     "resnet50": (_resnet50_stages, lambda stages: fuse_stages(stages[2], stages[4], 256), 161),
 }
@@ -75,7 +85,7 @@ def spn(encoder_name: str = "vgg16", encoder_weights: str = "imagenet") -> Count
     of what is elsewhere in the image.
 
     Args:
-      encoder_name: "vgg16" (the paper) or "resnet50".
+      encoder_name: "vgg16" (the paper), "resnet50", or "compact", which learns from random weights.
       encoder_weights: "imagenet", "none" or the path of a weights file.
 
     Raises:

@@ -1,0 +1,289 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcount import experiment
+from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
+from tfcount.data.streams import DataConfig, DensityConfig
+from tfcount.methods import l2sm
+from tfcount.models import build_counter
+from tfcount.models.l2sm import MULTIPLE, SCALES
+from tfcount.ops import regions
+from tfcount.ops.density import density_map
+
+SIDE = 96
+
+
+def build(**options):
+    keras.utils.set_random_seed(0)
+    config = l2sm.Config(**options)
+    names = ("divisions", "groups", "centers", "scaling")
+    counter = build_counter("l2sm", encoder_name="compact", **{name: getattr(config, name) for name in names})
+    return l2sm.build(config, counter, DensityConfig())
+
+
+def batch(rng, images=2, people=40):
+    points = rng.uniform(0, SIDE, (images, people, 2)).astype("float32")
+    # The upper left corner is empty, the lower right one full.
+    points = SIDE * np.sqrt(points / SIDE)
+    mask = np.ones((images, people), "float32")
+    sigma = np.full((images, people), 4.0, "float32")
+    return {
+        "image": rng.integers(0, 256, (images, SIDE, SIDE, 3), dtype=np.uint8),
+        "points": points,
+        "point_mask": mask,
+        "sigma": sigma,
+        "density": density_map(points, mask, sigma, SIDE // 4, SIDE // 4, 4).numpy(),
+        "count": mask.sum(-1),
+    }
+
+
+def prepared(rng, **options):
+    method = build(**options)
+    data = tf.data.Dataset.from_tensors(batch(rng)).repeat()
+    method.prepare(data, 3)
+    return method
+
+
+class TestPrepare:
+    def test_groups_are_equally_large_and_centers_increase(self, rng):
+        method = prepared(rng)
+        one = batch(np.random.default_rng(5))
+        head = method.counter.head
+        assert np.all(np.diff(head.boundaries) > 0) and np.all(np.diff(head.averages) > 0)
+        assert np.all(np.diff(method.centers.centers) > 0)
+        groups = np.asarray(head.group(head.region_density(one["density"])))
+        assert set(np.unique(groups)) == set(range(5))
+
+    def test_limits_are_quantiles(self):
+        head = build(groups=4, centers=2).counter.head
+        head.set_groups(np.arange(8.0))
+        np.testing.assert_allclose(head.boundaries, [1.5, 3.5, 5.5])
+        np.testing.assert_allclose(head.averages, [4.5, 6.5])
+        np.testing.assert_array_equal(head.group(np.array([0.0, 2.0, 3.6, 99.0], "float32")), [0, 1, 2, 3])
+        np.testing.assert_array_equal(head.center_of(np.array([0, 1, 2, 3])), [-2, -1, 0, 1])
+
+    def test_fewer_regions_than_groups(self):
+        with pytest.raises(ValueError, match="--l2sm_groups=5 is more than the number of regions, 3"):
+            build().counter.head.set_groups([1.0, 2.0, 3.0])
+
+
+class TestTargets:
+    @pytest.mark.parametrize("transform", [True, False])
+    @pytest.mark.parametrize("factor", [0.5, 1.0, 1.7])
+    def test_hold_the_people_of_their_regions(self, rng, transform, factor):
+        method, one = build(divisions=3, transform_targets=transform), batch(rng)
+        chosen = regions.choose(tf.ones([2, 3, 3], bool), tf.fill([2, 3, 3], factor), SIDE // 8, SIDE // 8)
+        target = method._scaled_target(one, chosen)
+        assert not np.any(np.asarray(target) * (1 - np.asarray(regions.inside_scaled(chosen))))
+        for image in range(2):
+            for row in range(3):
+                for column in range(3):
+                    index = np.flatnonzero(
+                        (chosen.image == image) & (chosen.row == row) & (chosen.column == column)
+                    ).item()
+                    cell = np.clip(one["points"][image] // (SIDE / 3), 0, 2)
+                    people = np.sum((cell[:, 0] == column) & (cell[:, 1] == row))
+                    if not transform:
+                        people = one["density"][image, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8].sum()
+                    assert np.sum(target[index]) == pytest.approx(people, rel=1e-4, abs=1e-4)
+
+    def test_moved_heads_keep_their_peaks(self):
+        """Twice the distance, the same kernel: the peak of a head in the middle of a region stays as high as it was."""
+        method = build(divisions=1)
+        points = np.array([[[44.0, 44.0]]], "float32")
+        one = {"points": points, "point_mask": np.ones((1, 1), "float32"), "sigma": np.full((1, 1), 6.0, "float32")}
+        one["density"] = density_map(points, one["point_mask"], one["sigma"], SIDE // 4, SIDE // 4, 4)
+        peaks = []
+        for factor in (1.0, 2.0):
+            chosen = regions.choose(tf.ones([1, 1, 1], bool), tf.fill([1, 1, 1], factor), SIDE // 8, SIDE // 8)
+            target = np.asarray(method._scaled_target(one, chosen))[0, ..., 0]
+            peaks.append(target.max())
+            row, column = np.unravel_index(target.argmax(), target.shape)
+            assert abs(8 * (row + 0.5) - 44 * factor) <= 4 and abs(8 * (column + 0.5) - 44 * factor) <= 4
+        # At 1 the head is at the center of a cell, at 2 at the corner of four.
+        assert 0.5 < peaks[1] / peaks[0] < 1
+
+
+class TestLosses:
+    def test_parts_and_their_shapes(self, rng):
+        losses = prepared(rng).compute_losses(batch(rng), training=True)
+        assert set(losses) == {"density", "rescaled", "center"}
+        assert all(value.shape == (2,) and np.all(np.isfinite(value)) for value in losses.values())
+        assert all(np.all(np.asarray(value) > 0) for value in losses.values())
+
+    def test_weights(self, rng):
+        plain = prepared(np.random.default_rng(1)).compute_losses(batch(rng), training=False)
+        rng = np.random.default_rng(0)
+        weighted = prepared(np.random.default_rng(1), rescaled_weight=3.0, center_weight=0.5)
+        weighted = weighted.compute_losses(batch(rng), training=False)
+        np.testing.assert_allclose(weighted["density"], plain["density"], rtol=1e-4)
+        np.testing.assert_allclose(weighted["rescaled"], 3 * plain["rescaled"], rtol=1e-4)
+        np.testing.assert_allclose(weighted["center"], 0.5 * plain["center"], rtol=1e-4)
+
+    def test_centers_move_in_training_alone(self, rng):
+        method = prepared(rng)
+        before = method.centers.centers.numpy()
+        method.compute_losses(batch(rng), training=False)
+        np.testing.assert_array_equal(method.centers.centers, before)
+        method.compute_losses(batch(rng), training=True)
+        assert np.all(method.centers.centers.numpy() != before)
+
+    def test_gradients(self, rng):
+        """The center loss moves the factors and no density; the loss of scaled regions moves the factors too."""
+        method, one = prepared(rng), batch(rng)
+        head = method.counter.head
+        for part, elsewhere in (("center", head.first), ("rescaled", None)):
+            with tf.GradientTape(persistent=True) as tape:
+                loss = method.compute_losses(one, training=False)[part]
+            factor = tape.gradient(loss, head.scale_layer.trainable_variables)
+            assert all(np.any(gradient) for gradient in factor)
+            if elsewhere:
+                assert all(gradient is None for gradient in tape.gradient(loss, elsewhere.trainable_variables))
+
+    @pytest.mark.parametrize("boundary", [np.inf, -1.0])
+    def test_no_region_or_all_of_them(self, rng, boundary):
+        method, one = prepared(rng), batch(rng)
+        method.counter.head.boundaries.assign(np.full(4, boundary))
+        with tf.GradientTape() as tape:
+            losses = method.compute_losses(one, training=True)
+            total = tf.add_n([tf.reduce_sum(value) for value in losses.values()])
+        for gradient in tape.gradient(total, method.trainable_variables):
+            assert gradient is None or np.all(np.isfinite(tf.convert_to_tensor(gradient)))
+        assert bool(np.any(losses["rescaled"])) == (boundary < 0)
+        density = method.counter(one["image"])
+        assert np.all(np.isfinite(density))
+        if boundary > 0:
+            features = method.counter.features(one["image"])
+            np.testing.assert_allclose(density, method.counter.head.first(features), rtol=1e-5)
+
+    def test_images_without_people(self, rng):
+        method, one = prepared(rng), batch(rng)
+        one["point_mask"], one["density"] = 0 * one["point_mask"], 0 * one["density"]
+        losses = method.compute_losses(one, training=True)
+        assert not np.any(losses["rescaled"]) and not np.any(losses["center"])
+        assert np.all(np.isfinite(losses["density"]))
+
+    def test_scaling_to_the_average(self, rng):
+        method = prepared(rng, scaling="average")
+        assert set(method.compute_losses(batch(rng), training=True)) == {"density", "rescaled"}
+        head = method.counter.head
+        head.averages.assign([1.0, 4.0, 16.0])
+        # Densities 4 and 36 in groups of averages 1 and 16: twice, and one and a half times as large.
+        scales = head.scales(None, tf.constant([[[4.0, 36.0]]]), tf.constant([[[2, 4]]]))
+        np.testing.assert_allclose(scales, [[[2.0, 1.5]]], rtol=1e-6)
+        assert not any("scale/" in weight.path for weight in head.trainable_weights)
+
+
+class TestCounter:
+    def test_factors_start_at_one_and_a_half_within_their_limits(self, rng):
+        method, one = prepared(rng), batch(rng)
+        head, features = method.counter.head, method.counter.features(one["image"])
+        scales = np.asarray(head.scales(features, None, None))
+        assert scales.shape == (2, 4, 4) and np.all(np.abs(scales - 1.5) < 0.2)
+        for weight, limit in ((100.0, SCALES[1]), (-100.0, SCALES[0])):
+            head.scale_layer.bias.assign([weight])
+            np.testing.assert_allclose(head.scales(features, None, None), limit, rtol=1e-5)
+
+    def test_the_first_reprediction_convolution_commutes_with_the_enlargement(self, rng):
+        """Enlarging all channels first, as in the paper, gives the same maps."""
+        method, one = prepared(rng), batch(rng)
+        head, features = method.counter.head, method.counter.features(one["image"])
+        chosen = regions.choose(tf.ones([2, 4, 4], bool), tf.fill([2, 4, 4], 1.4), SIDE // 8, SIDE // 8)
+        base = features[..., : head.base_channels]
+        late = head.reprediction[0](regions.read_scaled(base, chosen, 1))
+        early = regions.read_scaled(head.reprediction[0](base), chosen, 1)
+        # Beyond the margins of smaller regions there is nothing to read; here all are equal.
+        np.testing.assert_allclose(early, late, rtol=1e-4, atol=1e-5)
+
+    def test_regions_of_an_image_do_not_depend_on_the_others(self, rng):
+        method, one = prepared(rng), batch(rng)
+        together = np.asarray(method.counter(one["image"]))
+        alone = np.concatenate([method.counter(image[None]) for image in one["image"]])
+        np.testing.assert_allclose(together, alone, rtol=1e-3, atol=1e-5)
+
+    def test_replaced_regions_hold_what_was_predicted_at_their_scale(self, rng):
+        method, one = prepared(rng), batch(rng)
+        head, features = method.counter.head, method.counter.features(one["image"])
+        first = head.first(features)
+        chosen = head.choose(features, first)
+        scaled = head.repredict(features, chosen)
+        sums, _ = regions.region_sums(head(features), 4, MULTIPLE)
+        places = tf.stack([chosen.image, chosen.row, chosen.column], 1)
+        np.testing.assert_allclose(tf.gather_nd(sums, places), np.sum(scaled, (1, 2, 3)), rtol=1e-3, atol=1e-4)
+
+    def test_weights_without_boundaries(self, tmp_path, rng):
+        path = str(tmp_path / "counter.weights.h5")
+        build().counter.save_weights(path)
+        with pytest.raises(ValueError, match=r"weights.h5 .*the boundaries of the density groups were never set"):
+            experiment.load_weights(build().counter, path)
+        prepared(rng).counter.save_weights(path)
+        counter = build().counter
+        experiment.load_weights(counter, path)
+        assert np.all(np.isfinite(counter.head.boundaries))
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            ({"centers": 6}, "--l2sm_centers must be between 1 and --l2sm_groups=5. Received: 6"),
+            ({"centers": 0}, "--l2sm_centers must be between 1"),
+            ({"divisions": 0}, "--l2sm_divisions and --l2sm_groups must be at least 1"),
+            ({"scaling": "centre"}, "--l2sm_scaling must be 'center' or 'average'. Received: 'centre'"),
+            ({"center_weight": -1.0}, "--l2sm_center_weight must be at least 0"),
+            ({"center_rate": 2.0}, "--l2sm_center_rate must be between 0 and 1"),
+        ],
+    )
+    def test_numbers_that_do_not_fit(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            build(**options)
+
+
+class TestRun:
+    @staticmethod
+    def config(crowds, **changes):
+        whole = ExperimentConfig(
+            method="l2sm",
+            counter="l2sm",
+            data=DataConfig(dir=crowds, crop=64, validation_fraction=0.25),
+            encoder=EncoderConfig(name="compact"),
+            train=TrainConfig(steps=4, batch_size=2, warmup_steps=0, validation_interval=2, ema=0.5),
+        )
+        return dataclasses.replace(whole, **changes)
+
+    def test_trained_saved_and_resumed(self, crowds, tmp_path):
+        whole, folder = self.config(crowds), str(tmp_path / "run")
+        assert experiment.train(whole, folder) == 0
+        counter, read_back = experiment.load_counter(folder)
+        assert read_back == whole
+        assert np.all(np.isfinite(counter.head.boundaries))
+        assert experiment.train(whole, folder, resume=True) == 0
+        tags = set()
+        (path, *_) = (tmp_path / "run" / "tensorboard").iterdir()
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            tags |= {value.tag for value in event.summary.value}
+        assert {"scaling/0", "scaling/factors", "scaling/chosen_unlike_target", "scaling/center_2"} <= tags
+
+    def test_two_replicas_train_like_one(self, crowds, tmp_path, monkeypatch, two_replicas):
+        folders = [str(tmp_path / name) for name in ("one", "two")]
+        assert experiment.train(self.config(crowds), folders[0]) == 0
+        monkeypatch.setattr(experiment, "strategy", lambda: two_replicas)
+        assert experiment.train(self.config(crowds), folders[1]) == 0
+        one, two = (experiment.load_counter(folder)[0].get_weights() for folder in folders)
+        for first, second in zip(one, two, strict=True):
+            np.testing.assert_allclose(second, first, rtol=2e-2, atol=5e-4)
+
+    def test_counter_and_method_belong_together(self, crowds, tmp_path):
+        with pytest.raises(ValueError, match="--counter=l2sm is trained with --method=l2sm"):
+            experiment.train(self.config(crowds, method="supervised", options=None), str(tmp_path / "run"))
+        with pytest.raises(ValueError, match="--method=l2sm trains --counter=l2sm. Received: 'spn'"):
+            experiment.train(self.config(crowds, counter="spn"), str(tmp_path / "run"))
+
+    def test_encoders(self, crowds):
+        with pytest.raises(ValueError, match="--encoder_name must be one of"):
+            self.config(crowds, encoder=EncoderConfig(name="resnet"))
+        wrong = self.config(crowds, counter="resnet50", encoder=EncoderConfig(name="compact"))
+        with pytest.raises(ValueError, match="--encoder_name=compact: counter 'resnet50' has no choice of encoders"):
+            experiment.counter_options(wrong)
