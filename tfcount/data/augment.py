@@ -54,6 +54,51 @@ def random_scaled_crop(example: dict, size: int, smallest: float, largest: float
     }
 
 
+def random_scaled_image(example: dict, multiple: int, smallest: float, largest: float, seed: tf.Tensor) -> dict:
+    """Resizes the whole image by a random factor, to sides that are multiples of a number.
+
+    Args:
+      example: see the module.
+      multiple: of which both sides of the result are multiples, pixels; they differ from the image's by half of it at
+        most, once scaled.
+      smallest: smallest factor, log-uniform up to the largest.
+      largest: largest factor.
+      seed: `(2,)` integers.
+
+    Returns:
+      The example with `image` (height, width, 3) float32.
+    """
+    scale = tf.exp(tf.random.stateless_uniform([], seed, math.log(smallest), math.log(largest)))
+    sides = tf.cast(tf.shape(example["image"])[:2], tf.float32)
+    return _resized(example, multiple * tf.cast(tf.maximum(tf.round(sides * scale / multiple), 1), tf.int32))
+
+
+def reduced(example: dict, long_side: int, short_side: int) -> dict:
+    """Makes an image that is larger than a limit fit into it, its shape kept.
+
+    Args:
+      example: see the module.
+      long_side: largest length of the longer side, pixels; 0 for no limit.
+      short_side: largest length of the shorter side, pixels; 0 for no limit.
+
+    Returns:
+      The example; `image` stays as it is if it fits, and is float32 in any case.
+    """
+    sides = tf.cast(tf.shape(example["image"])[:2], tf.float32)
+    factor = tf.minimum(
+        (long_side or math.inf) / tf.reduce_max(sides), (short_side or math.inf) / tf.reduce_min(sides)
+    )
+    return _resized(example, tf.cast(tf.round(sides * tf.minimum(factor, 1)), tf.int32))
+
+
+def _resized(example, sides):
+    """Returns an example with an image of other sides `(2,)`, height and width."""
+    image = tf.ensure_shape(tf.image.resize(example["image"], sides, antialias=True), [None, None, 3])
+    zoom = tf.cast(sides, tf.float32) / tf.cast(tf.shape(example["image"])[:2], tf.float32)
+    sigma = example["sigma"] * tf.sqrt(tf.reduce_prod(zoom))
+    return {**example, "image": image, "points": example["points"] * zoom[::-1], "sigma": sigma}
+
+
 def random_flip(example: dict, seed: tf.Tensor) -> dict:
     """Mirrors the image and its points left to right, half of the time."""
     width = tf.cast(tf.shape(example["image"])[1], tf.float32)

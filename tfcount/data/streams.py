@@ -8,6 +8,9 @@ from tfcount.data import augment, schema
 from tfcount.data.records import Records
 from tfcount.ops import density
 
+# Sides of whole images are rounded to multiples of that many pixels, which all counters cut into whole cells.
+_MULTIPLE = 32
+
 # Batches are padded to one of these numbers of points: few shapes, so few compilations.
 _BUCKETS = tuple(16 << doublings for doublings in range(16))
 
@@ -19,7 +22,10 @@ class DataConfig:
     Attributes:
       dir: folder of records, made by `python -m tfrecords_tools.build`.
       validation_fraction: share of the training images held out to choose the best checkpoint; 0 holds out none.
-      crop: side of the square crops, pixels.
+      crop: side of the square crops, pixels; 0 trains on whole images, one a step.
+      division: whole images are cut into so many parts along each side, which make the batch.
+      long_side: images whose longer side is longer are reduced to it, in evaluation too; 0 reduces none.
+      short_side: images whose shorter side is longer are reduced to it, in evaluation too; 0 reduces none.
       scale_min: smallest factor by which images are scaled before cropping.
       scale_max: largest factor by which images are scaled before cropping.
       color: strength of random brightness, contrast and saturation, 0 to 1.
@@ -29,14 +35,22 @@ class DataConfig:
     dir: str = ""
     validation_fraction: float = 0.1
     crop: int = 256
+    division: int = 1
+    long_side: int = 0
+    short_side: int = 0
     scale_min: float = 0.75
     scale_max: float = 1.5
     color: float = 0.2
     grey: float = 0.1
 
     def __post_init__(self):
-        if self.crop < 1:
-            raise ValueError(f"--data_crop must be at least 1. Received: {self.crop}.")
+        for name in ("crop", "long_side", "short_side"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--data_{name} must be at least 0. Received: {getattr(self, name)}.")
+        if self.division < 1:
+            raise ValueError(f"--data_division must be at least 1. Received: {self.division}.")
+        if self.division > 1 and self.crop:
+            raise ValueError("--data_division cuts whole images: it needs --data_crop=0.")
         if not 0 < self.scale_min <= self.scale_max:
             raise ValueError(
                 "--data_scale_min must be positive and at most --data_scale_max. "
@@ -95,12 +109,12 @@ class TrainingData:
     start_step: int = 0
 
     def labeled(self) -> tf.data.Dataset:
-        """Returns the endless stream of crops of the images with all points.
+        """Returns the endless stream of crops of the images with all points, or of whole images.
 
         Each batch is a dict: `image` (batch, crop, crop, 3) uint8, `points` (batch, n, 2), `point_mask` and `sigma`
         (batch, n) float32, padded to 16, 32, 64 ... points, `density` (batch, ceil(crop / stride),
         ceil(crop / stride), 1) float32, people per cell, and `count` (batch,) float32, the points inside the crop. Batch k depends on nothing
-        but the seed and k.
+        but the seed and k. Of whole images, the sides take the place of `crop`, and the parts of one make the batch.
 
         Raises:
           ValueError: if no image has points, or the batch is larger than the number of images.
@@ -113,38 +127,78 @@ class TrainingData:
                 f"--train_batch_size={self.batch_size} is larger than the number of labeled training images, "
                 f"{len(records.rows)}, in {records.folder!r}."
             )
-        start = self.start_step * self.batch_size
+        data = self.data
+        if not data.crop and self.batch_size != data.division**2:
+            raise ValueError(
+                f"--train_batch_size must be {data.division**2}, the number of parts of an image, with --data_crop=0 "
+                f"and --data_division={data.division}. Received: {self.batch_size}."
+            )
+        start = self.start_step * (self.batch_size if data.crop else 1)
         serialized = records.shuffled(self.seed, start)
         numbered = tf.data.Dataset.zip(tf.data.Dataset.counter(start), serialized)
-        crops = numbered.map(self._crop, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        batches = crops.padded_batch(self.batch_size, drop_remainder=True)
+        if data.crop:
+            crops = numbered.map(self._varied, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            batches = crops.padded_batch(self.batch_size, drop_remainder=True)
+        else:
+            # Whole images are large: few at a time.
+            batches = numbered.map(self._parts, num_parallel_calls=2, deterministic=True)
         return batches.map(self._finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4)
 
-    def _crop(self, position, serialized):
+    def _varied(self, position, serialized):
         record = schema.parse_image(serialized)
         points = record["points"]
         example = {"image": decode_image(record["image"]), "points": points, "sigma": self.density.sigmas(points)}
         seeds = tf.unstack(tf.random.split(tf.stack([tf.cast(self.seed, tf.int64), position]), 3))
         data = self.data
-        example = augment.random_scaled_crop(example, data.crop, data.scale_min, data.scale_max, seeds[0])
+        if data.long_side or data.short_side:
+            example = augment.reduced(example, data.long_side, data.short_side)
+        if data.crop:
+            example = augment.random_scaled_crop(example, data.crop, data.scale_min, data.scale_max, seeds[0])
+        else:
+            multiple = _MULTIPLE * data.division
+            example = augment.random_scaled_image(example, multiple, data.scale_min, data.scale_max, seeds[0])
         example = augment.random_flip(example, seeds[1])
         example = augment.random_color(example, data.color, data.grey, seeds[2])
         example["image"] = tf.cast(tf.round(example["image"]), tf.uint8)
         example["point_mask"] = tf.ones_like(example["sigma"])
         return example
 
+    def _parts(self, position, serialized):
+        """Returns the parts of an image as a batch; each has all points, with those that lie inside not masked."""
+        example = self._varied(position, serialized)
+        division = self.data.division
+        sides = tf.shape(example["image"])[:2] // division
+        height, width = sides[0], sides[1]
+        image = tf.reshape(example["image"], [division, height, division, width, 3])
+        index = tf.range(division)
+        rows, columns = (tf.reshape(value, [-1]) for value in tf.meshgrid(index, index, indexing="ij"))
+        cell = tf.cast(example["points"] // tf.cast(sides[::-1], tf.float32), tf.int32)
+        # A point at the very edge of the image belongs to the last part.
+        cell = tf.clip_by_value(cell, 0, division - 1)
+        corner = tf.stack([columns, rows], -1) * sides[::-1]
+        return {
+            "image": tf.reshape(tf.transpose(image, [0, 2, 1, 3, 4]), [division**2, height, width, 3]),
+            "points": example["points"][None] - tf.cast(corner[:, None], tf.float32),
+            "sigma": tf.tile(example["sigma"][None], [division**2, 1]),
+            "point_mask": tf.cast((cell[:, 0] == columns[:, None]) & (cell[:, 1] == rows[:, None]), tf.float32),
+        }
+
     def _finish(self, batch):
         batch = {**batch, **{name: _pad_to_bucket(batch[name]) for name in ("points", "sigma", "point_mask")}}
-        cells = -(-self.data.crop // self.stride)
+        # Known beforehand where they are those of crops.
+        sides = [self.data.crop] * 2 if self.data.crop else tf.unstack(tf.shape(batch["image"])[1:3])
+        rows, columns = (-(-side // self.stride) for side in sides)
         batch["density"] = density.density_map(
-            batch["points"], batch["point_mask"], batch["sigma"], cells, cells, self.stride
+            batch["points"], batch["point_mask"], batch["sigma"], rows, columns, self.stride
         )
         batch["count"] = tf.reduce_sum(batch["point_mask"], -1)
         return batch
 
 
-def evaluation(records: Records) -> tf.data.Dataset:
+def evaluation(records: Records, data: DataConfig | None = None) -> tf.data.Dataset:
     """Returns the whole images of the records, one at a time, in the order of the index.
+
+    Images larger than `long_side` and `short_side` of `data`, if it is given, are reduced, and their points with them.
 
     Each element is a dict: `id` (scalar string), `image` (1, height, width, 3) uint8, `points` (n, 2) and `count`
     (scalar float32, NaN where it is unknown).
@@ -152,8 +206,16 @@ def evaluation(records: Records) -> tf.data.Dataset:
 
     def read(serialized):
         record = schema.parse_image(serialized)
-        image = decode_image(record["image"])[None]
-        return {"id": record["id"], "image": image, "points": record["points"], "count": record["count"]}
+        example = {"image": decode_image(record["image"]), "points": record["points"], "sigma": record["points"][:, 0]}
+        if data and (data.long_side or data.short_side):
+            example = augment.reduced(example, data.long_side, data.short_side)
+            example["image"] = tf.saturate_cast(tf.round(example["image"]), tf.uint8)
+        return {
+            "id": record["id"],
+            "image": example["image"][None],
+            "points": example["points"],
+            "count": record["count"],
+        }
 
     return records.serialized().map(read, num_parallel_calls=2, deterministic=True).prefetch(2)
 
