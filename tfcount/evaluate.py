@@ -26,7 +26,9 @@ def main(argv):
     counter, config = experiment.load_counter(values.model_dir)
     records = Records.open(values.data_dir or config.data.dir, values.split)
     manifest = schema.read_manifest(records.folder)
-    bar = tqdm.tqdm(streams.evaluation(records), total=len(records.rows), unit="image", desc=values.split, leave=False)
+    bar = tqdm.tqdm(
+        streams.evaluation(records, config.data), total=len(records.rows), unit="image", desc=values.split, leave=False
+    )
     results = evaluation.evaluate(evaluation.density_function(counter), counter.stride, bar)
     summary = {"dataset": manifest["dataset"], "split": values.split, **evaluation.summarize(results)}
     if "train" in manifest["splits"]:

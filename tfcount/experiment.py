@@ -184,7 +184,7 @@ def _fit(config, model_dir, method, dataset, checkpoint, run, training, held_out
     if held_out.rows:
         best = min((entry.get("val_mae", math.inf) for entry in run["validation"]), default=math.inf)
         path = os.path.join(model_dir, BEST)
-        watchers.insert(0, callbacks.Validation(density, streams.evaluation(held_out), path, best))
+        watchers.insert(0, callbacks.Validation(density, streams.evaluation(held_out, config.data), path, best))
     intervals = callbacks.Intervals(config.train.validation_interval, config.train.steps, watchers, checkpoints, stop)
     if start < config.train.steps:
         try:
@@ -438,7 +438,7 @@ def _not_finite(error, step, saved):
 def _examples(records, config, stride):
     """Returns the first few images that have points, with their target densities."""
     examples = []
-    for example in itertools.islice(streams.evaluation(records.with_labels(schema.POINTS)), _PICTURES):
+    for example in itertools.islice(streams.evaluation(records.with_labels(schema.POINTS), config.data), _PICTURES):
         image, points = example["image"][0], example["points"]
         sigma = config.density.sigmas(points)
         rows, columns = (-(-side // stride) for side in image.shape[:2])

@@ -42,6 +42,59 @@ def test_crop_not_a_multiple_of_the_stride(training):
     np.testing.assert_allclose(batch["density"].sum((1, 2, 3)), batch["count"], atol=1e-4)
 
 
+def test_whole_images(training):
+    """Sides are the multiples of 32 nearest to 96 x 128, which they are; nobody is lost at the border."""
+    training = dataclasses.replace(training, data=DataConfig(crop=0, scale_min=1, scale_max=1), batch_size=1)
+    for batch in batches(training, 12):
+        assert batch["image"].shape == (1, 96, 128, 3) and batch["image"].dtype == np.uint8
+        assert batch["density"].shape == (1, 12, 16, 1)
+        np.testing.assert_allclose(batch["density"].sum((1, 2, 3)), batch["count"], rtol=1e-4)
+    total = sum(batch["count"][0] for batch in batches(training, 12))
+    assert total == sum(row.points for row in training.records.rows)
+
+
+def test_whole_images_of_any_scale_have_cells_without_rest(training):
+    training = dataclasses.replace(training, data=DataConfig(crop=0, scale_min=0.4, scale_max=2.0), batch_size=1)
+    shapes = {batch["image"].shape[1:3] for batch in batches(training, 12)}
+    assert len(shapes) > 3 and all(side % 32 == 0 and side > 0 for shape in shapes for side in shape)
+
+
+def test_division_shares_out_a_reduced_image(training):
+    """Images of 96 x 128 are reduced to 64 pixels on their shorter side, and to 64 x 64 as multiples of 64."""
+    data = DataConfig(crop=0, division=2, long_side=1000, short_side=64, scale_min=1, scale_max=1, color=0, grey=0)
+    training = dataclasses.replace(training, data=data, batch_size=4)
+    parts = batches(training, 12)
+    assert all(batch["image"].shape == (4, 32, 32, 3) and batch["density"].shape == (4, 4, 4, 1) for batch in parts)
+    for batch in parts:
+        np.testing.assert_allclose(batch["density"].sum((1, 2, 3)), batch["count"], atol=1e-3)
+        inside = batch["points"][batch["point_mask"] > 0]
+        assert np.all((inside >= 0) & (inside <= 32))
+    assert sum(batch["count"].sum() for batch in parts) == sum(row.points for row in training.records.rows)
+    # The parts, put together, are the image.
+    whole = dataclasses.replace(training, data=dataclasses.replace(data, division=1), batch_size=1)
+    whole = dataclasses.replace(whole, data=dataclasses.replace(whole.data, long_side=64, short_side=48))
+    divided = dataclasses.replace(training, data=dataclasses.replace(whole.data, division=2))
+    for one, four in zip(batches(whole, 2), batches(divided, 2), strict=True):
+        top, bottom = (np.concatenate(four["image"][index : index + 2], 1) for index in (0, 2))
+        np.testing.assert_array_equal(np.concatenate([top, bottom]), one["image"][0])
+
+
+def test_evaluation_of_reduced_images(training):
+    whole = list(evaluation(training.records))
+    reduced = list(evaluation(training.records, DataConfig(long_side=64)))
+    for one, other in zip(whole, reduced, strict=True):
+        assert other["image"].shape == (1, 48, 64, 3) and other["image"].dtype == "uint8"
+        np.testing.assert_allclose(other["points"], one["points"] / 2, rtol=1e-5)
+        assert other["count"] == one["count"]
+    for one, other in zip(whole, evaluation(training.records, DataConfig(long_side=500)), strict=True):
+        np.testing.assert_array_equal(one["image"], other["image"])
+
+
+def test_whole_images_come_one_a_step(training):
+    with pytest.raises(ValueError, match="--train_batch_size must be 1, the number of parts of an image"):
+        dataclasses.replace(training, data=DataConfig(crop=0)).labeled()
+
+
 def test_equal_seeds_give_equal_batches_whatever_the_global_seed(training):
     tf.random.set_seed(1)
     first = batches(training, 3)
@@ -108,7 +161,10 @@ def test_no_such_split(crowds):
 @pytest.mark.parametrize(
     "values, message",
     [
-        ({"crop": 0}, "--data_crop must be at least 1. Received: 0"),
+        ({"crop": -1}, "--data_crop must be at least 0. Received: -1"),
+        ({"long_side": -5}, "--data_long_side must be at least 0"),
+        ({"division": 0}, "--data_division must be at least 1"),
+        ({"division": 2}, "--data_division cuts whole images: it needs --data_crop=0"),
         ({"scale_min": 2.0}, "--data_scale_min must be positive and at most --data_scale_max"),
         ({"grey": 1.5}, "--data_grey must be between 0 and 1. Received: 1.5"),
     ],

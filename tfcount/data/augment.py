@@ -85,9 +85,7 @@ def reduced(example: dict, long_side: int, short_side: int) -> dict:
       The example; `image` stays as it is if it fits, and is float32 in any case.
     """
     sides = tf.cast(tf.shape(example["image"])[:2], tf.float32)
-    factor = tf.minimum(
-        (long_side or math.inf) / tf.reduce_max(sides), (short_side or math.inf) / tf.reduce_min(sides)
-    )
+    factor = tf.minimum((long_side or math.inf) / tf.reduce_max(sides), (short_side or math.inf) / tf.reduce_min(sides))
     return _resized(example, tf.cast(tf.round(sides * tf.minimum(factor, 1)), tf.int32))
 
 

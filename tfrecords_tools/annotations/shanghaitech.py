@@ -2,15 +2,12 @@
 
 import dataclasses
 import glob
-import io
 import os
-import struct
-import zlib
 
 import numpy as np
-import scipy.io
 
 from tfrecords_tools import images, writing
+from tfrecords_tools.annotations import matlab
 
 SPLITS = ("train", "test")
 _ANNOTATIONS = ("ground_truth", "ground-truth")
@@ -49,48 +46,9 @@ def read(folder: str, part: str) -> dict[str, list[ShanghaiTechImage]]:
 
 
 def read_points(path: str) -> np.ndarray:
-    """Reads the points of an annotation, (n, 2) float64 (x, y) in pixels.
-
-    The values are kept as they are, which is how published results take them. MATLAB counts pixels from 1, but values
-    of 0.02 occur, so nothing is subtracted.
-
-    Raises:
-      ValueError: if the file is no such annotation.
-    """
-    with open(path, "rb") as file:
-        content = io.BytesIO(file.read())
-    try:
-        info = _unwrap(scipy.io.loadmat(content)["image_info"])
-        points = np.asarray(_unwrap(info["location"]), np.float64)
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        NotImplementedError,
-        OSError,
-        struct.error,
-        zlib.error,
-        scipy.io.matlab.MatReadError,
-    ) as error:
-        raise ValueError(
-            f"{path} is not an annotation of ShanghaiTech, which holds image_info{{1,1}}.location ({error!r}). Copy it "
-            f"again from its source, or remove it together with its image."
-        ) from error
-    if points.size == 0:
-        return np.zeros((0, 2))
-    if points.size == 2:
-        return points.reshape(1, 2)
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError(f"{path}: `image_info{{1,1}}.location` must be of shape (n, 2). Received: {points.shape}.")
-    return points
-
-
-def _unwrap(value: np.ndarray) -> np.ndarray:
-    """Takes a value out of MATLAB's cells of one element."""
-    while value.dtype == object and value.size == 1:
-        value = value.item()
-    return value
+    """Reads the points of an annotation, see `matlab.read_points`."""
+    holds = "ShanghaiTech, which holds image_info{1,1}.location"
+    return matlab.read_points(path, lambda content: matlab.unwrap(content["image_info"])["location"], holds)
 
 
 def _find_part(folder: str, part: str) -> str:
