@@ -53,6 +53,9 @@ def writing_to(folder: str) -> Iterator[None]:
     """
     try:
         yield
+    except tf.errors.InvalidArgumentError:
+        # Not of writing, but of what was to be written.
+        raise
     except (OSError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())
         raise OSError(

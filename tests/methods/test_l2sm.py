@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcount import experiment
+from tfcount import evaluation, experiment
 from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
 from tfcount.data.streams import DataConfig, DensityConfig
 from tfcount.methods import l2sm
@@ -159,6 +159,8 @@ class TestLosses:
         if boundary > 0:
             features = method.counter.features(one["image"])
             np.testing.assert_allclose(density, method.counter.head.first(features), rtol=1e-5)
+        compiled = evaluation.density_function(method.counter)(one["image"])
+        np.testing.assert_allclose(compiled, density, rtol=1e-3, atol=1e-5)
 
     def test_images_without_people(self, rng):
         method, one = prepared(rng), batch(rng)

@@ -114,7 +114,8 @@ class TrainingData:
         Each batch is a dict: `image` (batch, crop, crop, 3) uint8, `points` (batch, n, 2), `point_mask` and `sigma`
         (batch, n) float32, padded to 16, 32, 64 ... points, `density` (batch, ceil(crop / stride),
         ceil(crop / stride), 1) float32, people per cell, and `count` (batch,) float32, the points inside the crop.
-        Batch k depends on nothing but the seed and k. Of whole images, the sides take the place of `crop`, and the parts of one make the batch.
+        Batch k depends on nothing but the seed and k. Of whole images, the sides take the place of `crop`, and the
+        parts of one make the batch.
 
         Raises:
           ValueError: if no image has points, or the batch is larger than the number of images.

@@ -141,8 +141,8 @@ class LearningToScale(keras.Model):
         x = self.reprediction[0](features[..., : self.base_channels])
         x = ops.relu(ops.cast(regions.read_scaled(x, chosen, _MARGIN), self.compute_dtype))
         # Convolutions of no region at all fail on a CPU: there is always one.
-        count = ops.shape(x)[0]
-        x = ops.pad(x, [[0, ops.cast(count == 0, "int32")], [0, 0], [0, 0], [0, 0]])
+        count, *shape = ops.shape(x)
+        x = ops.concatenate([x, ops.zeros((ops.cast(count == 0, "int32"), *shape), x.dtype)])
         for layer in self.reprediction[1:-1]:
             x = ops.relu(layer(x))
         return self.reprediction[-1](x)[:count] * regions.inside_scaled(chosen)
