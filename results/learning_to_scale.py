@@ -1,0 +1,169 @@
+"""Measures what learning to scale changes: errors of regions by density, the scale factors, and counts without them.
+
+Writes `scaling.json` and `scaling.png` into results/l2sm_resnet50_sha.
+
+python results/learning_to_scale.py runs/spn_resnet50_sha runs/l2sm_resnet50_sha
+"""
+
+import io
+import json
+import pathlib
+import sys
+
+import matplotlib.figure
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from tfcount import experiment
+from tfcount.data import streams
+from tfcount.data.records import Records
+from tfcount.files import write_file
+from tfcount.metrics import counting
+from tfcount.models.l2sm import MULTIPLE
+from tfcount.ops import regions
+
+OUTPUT = pathlib.Path(__file__).resolve().parent / "l2sm_resnet50_sha"
+# Scale factors per bin of the histogram that is kept.
+BINS = np.linspace(0.5, 3.0, 26)
+
+
+class Measured:
+    """What a counter says of each image: counts of its regions, `(images, K, K)`."""
+
+    def __init__(self):
+        self.regions = []
+
+    def add(self, density, divisions):
+        """Adds the density map `(1, h, w, 1)` of an image."""
+        self.regions.append(np.asarray(regions.region_sums(density, divisions)[0])[0])
+
+    @property
+    def counts(self):
+        """Counts of the images, `(images,)`."""
+        return np.sum(self.regions, (1, 2))
+
+
+def true_regions(points, height, width, stride, divisions):
+    """Counts the points `(n, 2)` in the regions of an image, `(K, K)`, and returns the cells of the regions too."""
+    cells = np.minimum(points // stride, [width - 1, height - 1]).astype(int)
+    counts = np.zeros((1, height, width, 1), np.float32)
+    np.add.at(counts[0, ..., 0], (cells[:, 1], cells[:, 0]), 1)
+    sums, sizes = regions.region_sums(counts, divisions)
+    return np.asarray(sums)[0], np.asarray(sizes)
+
+
+def main(spn_run, l2sm_run):
+    """Measures, prints and writes."""
+    spn, _ = experiment.load_counter(spn_run)
+    l2sm, config = experiment.load_counter(l2sm_run)
+    head, divisions = l2sm.head, config.options.divisions
+    first_map = tf.function(lambda image: spn(image, training=False), reduce_retracing=True)
+
+    @tf.function(reduce_retracing=True)
+    def scaled(image):
+        features = l2sm.features(image, training=False)
+        first = head.first(features, training=False)
+        chosen = head.choose(features, first)
+        densities = head.region_density(first)
+        group = head.group(densities)
+        factors = head.scales(features, densities, group)
+        height, width = tf.shape(features)[1], tf.shape(features)[2]
+        unscaled = regions.choose(head.center_of(group) >= 0, tf.ones_like(factors), height, width)
+        rows, columns = -(-tf.shape(image)[1] // l2sm.stride), -(-tf.shape(image)[2] // l2sm.stride)
+        maps = [first]
+        for choice in (chosen, unscaled):
+            maps.append(regions.put_back(first, head.repredict(features, choice), choice, MULTIPLE))
+        return [value[:, :rows, :columns] for value in maps], factors, head.center_of(group)
+
+    names = ("SPN", "L2SM, first map", "L2SM", "L2SM, r = 1")
+    measured = {name: Measured() for name in names}
+    truth, sizes, factors, centers = [], [], [], []
+    records = Records.open(config.data.dir, "test")
+    for example in tqdm.tqdm(streams.evaluation(records, config.data), total=len(records.rows), unit="image"):
+        maps, scales, center = scaled(example["image"])
+        maps = [first_map(example["image"]), *maps]
+        for name, density in zip(names, maps, strict=True):
+            measured[name].add(density, divisions)
+        height, width = maps[0].shape[1:3]
+        counts, cells = true_regions(example["points"].numpy(), height, width, l2sm.stride, divisions)
+        truth.append(counts)
+        sizes.append(cells)
+        factors.append(scales.numpy()[0])
+        centers.append(center.numpy()[0])
+    truth, sizes, factors, centers = (np.array(values) for values in (truth, sizes, factors, centers))
+    groups = np.asarray(head.group(region_density(truth, sizes, l2sm.stride)))
+    result = summarize(measured, truth, groups, factors, centers)
+    write_file(str(OUTPUT / "scaling.json"), json.dumps(result, indent=2) + "\n")
+    write_file(str(OUTPUT / "scaling.png"), draw(result))
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+
+
+def region_density(counts, cells, stride):
+    """Returns the density of regions in the unit of the group boundaries, people per 32 x 32 pixels."""
+    return (counts / np.maximum(cells, 1) * (32 / stride) ** 2).astype(np.float32)
+
+
+def summarize(measured, truth, groups, factors, centers):
+    """Returns errors of images and of regions by the density of the truth, with paired intervals against SPN."""
+    total = truth.sum((1, 2))
+    baseline = measured["SPN"]
+    result = {"images": len(truth), "counters": {}, "groups": []}
+    for name, one in measured.items():
+        errors = np.abs(one.counts - total)
+        base = np.abs(baseline.counts - total)
+        result["counters"][name] = {
+            "mae": float(errors.mean()),
+            "rmse": float(counting.rmse(total, one.counts)),
+            "difference_of_mae": float((errors - base).mean()),
+            "interval": counting.paired_bootstrap(errors, base),
+        }
+    for group in range(int(groups.max()) + 1):
+        inside = groups == group
+        row = {"group": group, "regions": int(inside.sum()), "people_a_region": float(truth[inside].mean())}
+        sums = {name: (np.abs(np.array(one.regions) - truth) * inside).sum((1, 2)) for name, one in measured.items()}
+        # Images are drawn, not regions: those of an image are alike.
+        share = len(truth) / inside.sum()
+        for name, values in sums.items():
+            row[name] = {
+                "mae": float(values.mean() * share),
+                "interval": [share * end for end in counting.paired_bootstrap(values, sums["SPN"])],
+            }
+        result["groups"].append(row)
+    chosen = centers >= 0
+    result["chosen"] = {
+        "share": float(chosen.mean()),
+        "unlike_truth": float(np.mean(chosen != (groups >= groups.max() - centers.max()))),
+        "mean_factor": float(factors[chosen].mean()),
+        "mean_factor_by_center": [float(factors[centers == index].mean()) for index in range(centers.max() + 1)],
+        "bins": BINS.round(3).tolist(),
+        "histogram": np.histogram(factors[chosen], BINS)[0].tolist(),
+    }
+    return result
+
+
+def draw(result):
+    """Returns a PNG: errors by density group, and the histogram of the scale factors."""
+    figure = matplotlib.figure.Figure(figsize=(10, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    names = list(result["counters"])
+    positions = np.arange(len(result["groups"]))
+    width = 0.8 / len(names)
+    for index, name in enumerate(names):
+        values = [row[name]["mae"] for row in result["groups"]]
+        left.bar(positions + (index - (len(names) - 1) / 2) * width, values, width, label=name)
+    left.set_xticks(positions, [f"{row['people_a_region']:.1f}" for row in result["groups"]])
+    left.set(xlabel="mean number of people in the regions of a group", ylabel="mean absolute error of a region")
+    left.legend(fontsize="small")
+    edges = result["chosen"]["bins"]
+    right.stairs(result["chosen"]["histogram"], edges, fill=True)
+    right.set(xlabel="scale factor r", ylabel="regions looked at again")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])
