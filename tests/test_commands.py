@@ -130,9 +130,12 @@ print(json.dumps(model.signatures["serving_default"](image_bytes=encoded)["count
     np.testing.assert_allclose(json.loads(result.stdout), [counter.count(path) for path in files], rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["mcnn", "resnet50", "vgg19"])
+@pytest.mark.parametrize("name", ["l2sm", "mcnn", "resnet50", "vgg19"])
 def test_exported_counter_equals_the_counter_and_traces_once(name, tmp_path, rng):
-    counter = build_counter(name, **({} if name == "mcnn" else {"encoder_weights": "none"}))
+    options = {"l2sm": {"encoder_name": "compact"}, "mcnn": {}}.get(name, {"encoder_weights": "none"})
+    counter = build_counter(name, **options)
+    if name == "l2sm":
+        counter.head.set_groups(np.linspace(0, 0.1, 10))
     assert serving.export(counter, str(tmp_path)) == str(tmp_path / "1")
     loaded = tf.saved_model.load(str(tmp_path / "1"))
     for size in ((32, 32), (40, 51)):

@@ -207,6 +207,14 @@ class TestCounter:
         alone = np.concatenate([method.counter(image[None]) for image in one["image"]])
         np.testing.assert_allclose(together, alone, rtol=1e-3, atol=1e-5)
 
+    @pytest.mark.parametrize("height, width", [(1, 1), (20, 9), (40, 15), (17, 300)])
+    def test_images_with_fewer_cells_than_regions(self, rng, height, width):
+        method = prepared(rng)
+        method.counter.head.boundaries.assign(np.full(4, -1.0))
+        density = method.counter(rng.integers(0, 256, (1, height, width, 3), dtype=np.uint8))
+        assert density.shape == (1, -(-height // 4), -(-width // 4), 1)
+        assert np.all(np.isfinite(density))
+
     def test_replaced_regions_hold_what_was_predicted_at_their_scale(self, rng):
         method, one = prepared(rng), batch(rng)
         head, features = method.counter.head, method.counter.features(one["image"])
