@@ -17,6 +17,7 @@ import tensorflow as tf
 from tfcount.data import streams
 from tfcount.data.records import Records
 from tfcount.models import build_counter
+from tfcount.models.l2sm import SCALES
 from tfcount.ops import regions
 
 BOUND = 0.565 / 0.524
@@ -33,7 +34,7 @@ def factors(generator, count):
     kept = json.loads((ROOT / "results" / "l2sm_resnet50_sha" / "scaling.json").read_text(encoding="utf-8"))["chosen"]
     edges, histogram = np.array(kept["bins"]), np.array(kept["histogram"], float)
     centers = 0.5 * (edges[1:] + edges[:-1])
-    enlarged = centers * max(1.0, MEAN / np.average(centers, weights=histogram))
+    enlarged = np.minimum(centers * max(1.0, MEAN / np.average(centers, weights=histogram)), SCALES[1])
     return generator.choice(enlarged, count, p=histogram / histogram.sum()).astype(np.float32)
 
 

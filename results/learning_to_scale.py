@@ -36,7 +36,7 @@ class Measured:
 
     def add(self, density, divisions):
         """Adds the density map `(1, h, w, 1)` of an image."""
-        self.regions.append(np.asarray(regions.region_sums(density, divisions)[0])[0])
+        self.regions.append(np.asarray(regions.region_sums(density, divisions, MULTIPLE)[0])[0])
 
     @property
     def counts(self):
@@ -44,13 +44,12 @@ class Measured:
         return np.sum(self.regions, (1, 2))
 
 
-def true_regions(points, height, width, stride, divisions):
-    """Counts the points `(n, 2)` in the regions of an image, `(K, K)`, and returns the cells of the regions too."""
+def true_density(points, height, width, stride):
+    """Counts the points `(n, 2)` in the cells of a map, `(1, height, width, 1)`."""
     cells = np.minimum(points // stride, [width - 1, height - 1]).astype(int)
     counts = np.zeros((1, height, width, 1), np.float32)
     np.add.at(counts[0, ..., 0], (cells[:, 1], cells[:, 0]), 1)
-    sums, sizes = regions.region_sums(counts, divisions)
-    return np.asarray(sums)[0], np.asarray(sizes)
+    return counts
 
 
 def main(spn_run, l2sm_run):
@@ -58,7 +57,16 @@ def main(spn_run, l2sm_run):
     spn, _ = experiment.load_counter(spn_run)
     l2sm, config = experiment.load_counter(l2sm_run)
     head, divisions = l2sm.head, config.options.divisions
-    first_map = tf.function(lambda image: spn(image, training=False), reduce_retracing=True)
+
+    def inside(image, density):
+        """Empties the cells that lie in the padding: regions are those of the padded map."""
+        rows, columns = (-(-tf.shape(image)[axis] // l2sm.stride) for axis in (1, 2))
+        height, width = tf.shape(density)[1], tf.shape(density)[2]
+        return tf.pad(density[:, :rows, :columns], [[0, 0], [0, height - rows], [0, width - columns], [0, 0]])
+
+    @tf.function(reduce_retracing=True)
+    def unscaled(image):
+        return inside(image, spn.head(spn.features(image, training=False), training=False))
 
     @tf.function(reduce_retracing=True)
     def scaled(image):
@@ -69,42 +77,35 @@ def main(spn_run, l2sm_run):
         group = head.group(densities)
         factors = head.scales(features, densities, group)
         height, width = tf.shape(features)[1], tf.shape(features)[2]
-        unscaled = regions.choose(head.center_of(group) >= 0, tf.ones_like(factors), height, width)
-        rows, columns = -(-tf.shape(image)[1] // l2sm.stride), -(-tf.shape(image)[2] // l2sm.stride)
+        chosen_unscaled = regions.choose(head.center_of(group) >= 0, tf.ones_like(factors), height, width)
         maps = [first]
-        for choice in (chosen, unscaled):
+        for choice in (chosen, chosen_unscaled):
             maps.append(regions.put_back(first, head.repredict(features, choice), choice, MULTIPLE))
-        return [value[:, :rows, :columns] for value in maps], factors, head.center_of(group)
+        return [inside(image, density) for density in maps], factors, group
 
     names = ("SPN", "L2SM, first map", "L2SM", "L2SM, r = 1")
     measured = {name: Measured() for name in names}
-    truth, sizes, factors, centers = [], [], [], []
+    truth, true_groups, factors, groups = [], [], [], []
     records = Records.open(config.data.dir, "test")
     for example in tqdm.tqdm(streams.evaluation(records, config.data), total=len(records.rows), unit="image"):
-        maps, scales, center = scaled(example["image"])
-        maps = [first_map(example["image"]), *maps]
+        maps, scales, group = scaled(example["image"])
+        maps = [unscaled(example["image"]), *maps]
         for name, density in zip(names, maps, strict=True):
             measured[name].add(density, divisions)
-        height, width = maps[0].shape[1:3]
-        counts, cells = true_regions(example["points"].numpy(), height, width, l2sm.stride, divisions)
-        truth.append(counts)
-        sizes.append(cells)
+        people = true_density(example["points"].numpy(), *maps[0].shape[1:3], l2sm.stride)
+        truth.append(np.asarray(regions.region_sums(people, divisions, MULTIPLE)[0])[0])
+        true_groups.append(np.asarray(head.group(head.region_density(people)))[0])
         factors.append(scales.numpy()[0])
-        centers.append(center.numpy()[0])
-    truth, sizes, factors, centers = (np.array(values) for values in (truth, sizes, factors, centers))
-    groups = np.asarray(head.group(region_density(truth, sizes, l2sm.stride)))
-    result = summarize(measured, truth, groups, factors, centers)
+        groups.append(group.numpy()[0])
+    truth, true_groups, factors, groups = (np.array(values) for values in (truth, true_groups, factors, groups))
+    chosen_groups = config.options.groups - config.options.centers
+    result = summarize(measured, truth, true_groups, factors, groups, chosen_groups)
     write_file(str(OUTPUT / "scaling.json"), json.dumps(result, indent=2) + "\n")
     write_file(str(OUTPUT / "scaling.png"), draw(result))
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
 
 
-def region_density(counts, cells, stride):
-    """Returns the density of regions in the unit of the group boundaries, people per 32 x 32 pixels."""
-    return (counts / np.maximum(cells, 1) * (32 / stride) ** 2).astype(np.float32)
-
-
-def summarize(measured, truth, groups, factors, centers):
+def summarize(measured, truth, true_groups, factors, groups, first_chosen):
     """Returns errors of images and of regions by the density of the truth, with paired intervals against SPN."""
     total = truth.sum((1, 2))
     baseline = measured["SPN"]
@@ -118,9 +119,9 @@ def summarize(measured, truth, groups, factors, centers):
             "difference_of_mae": float((errors - base).mean()),
             "interval": counting.paired_bootstrap(errors, base),
         }
-    for group in range(int(groups.max()) + 1):
-        inside = groups == group
-        row = {"group": group, "regions": int(inside.sum()), "people_a_region": float(truth[inside].mean())}
+    for group in np.unique(true_groups):
+        inside = true_groups == group
+        row = {"group": int(group), "regions": int(inside.sum()), "people_a_region": float(truth[inside].mean())}
         sums = {name: (np.abs(np.array(one.regions) - truth) * inside).sum((1, 2)) for name, one in measured.items()}
         # Images are drawn, not regions: those of an image are alike.
         share = len(truth) / inside.sum()
@@ -130,12 +131,14 @@ def summarize(measured, truth, groups, factors, centers):
                 "interval": [share * end for end in counting.paired_bootstrap(values, sums["SPN"])],
             }
         result["groups"].append(row)
-    chosen = centers >= 0
+    chosen = groups >= first_chosen
     result["chosen"] = {
         "share": float(chosen.mean()),
-        "unlike_truth": float(np.mean(chosen != (groups >= groups.max() - centers.max()))),
+        "unlike_truth": float(np.mean(chosen != (true_groups >= first_chosen))),
         "mean_factor": float(factors[chosen].mean()),
-        "mean_factor_by_center": [float(factors[centers == index].mean()) for index in range(centers.max() + 1)],
+        "mean_factor_by_group": {
+            int(group): float(factors[groups == group].mean()) for group in np.unique(groups[chosen])
+        },
         "bins": BINS.round(3).tolist(),
         "histogram": np.histogram(factors[chosen], BINS)[0].tolist(),
     }

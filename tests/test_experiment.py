@@ -479,5 +479,7 @@ class TestFrozenEncoder:
 
     def test_crops_that_cells_do_not_fill(self, crowds):
         whole = self.frozen(crowds, True)
-        with pytest.raises(ValueError, match="--cache_features needs --data_crop to be a multiple of 32. Received: 50"):
+        with pytest.raises(
+            ValueError, match="--cache_features needs --data_crop to be a positive multiple of 32. Received: 50"
+        ):
             dataclasses.replace(whole, data=dataclasses.replace(whole.data, crop=50))

@@ -126,7 +126,9 @@ class ExperimentConfig:
                 raise ValueError(f"--{flag} must be one of {sorted(choices)}. Received: {value!r}.")
         if self.cache_features and self.encoder.trainable:
             raise ValueError("--cache_features needs --encoder_trainable=false: features that change cannot be kept.")
-        if self.cache_features and self.data.crop % 32:
-            raise ValueError(f"--cache_features needs --data_crop to be a multiple of 32. Received: {self.data.crop}.")
+        if self.cache_features and (self.data.crop % 32 or not self.data.crop):
+            raise ValueError(
+                f"--cache_features needs --data_crop to be a positive multiple of 32. Received: {self.data.crop}."
+            )
         if self.options is None:
             object.__setattr__(self, "options", METHODS[self.method].Config())

@@ -49,7 +49,7 @@ def density_function(counter):
         lambda images: counter(images, training=False),
         input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)],
     )
-    return functools.partial(density_in_tiles, compiled, stride=counter.stride, reach=counter.reach)
+    return functools.partial(density_in_tiles, compiled, stride=counter.stride, reach=counter.reach, tile=counter.tile)
 
 
 def evaluate(density, stride: int, dataset) -> list[ImageResult]:

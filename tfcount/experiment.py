@@ -116,7 +116,7 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
     )
     dataset = METHODS[config.method].train_dataset(config.options, data)
     if not saved:
-        method.prepare(dataset, -(-len(training.rows) // config.train.batch_size))
+        method.prepare(dataset, data.epoch)
 
     # Nothing is written before everything is known to fit together.
     run |= _environment(config, counter)
@@ -128,8 +128,7 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
         if config.cache_features and method.steps < config.train.steps:
             folder = os.path.join(model_dir, FEATURES)
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            images = len(training.with_labels(schema.POINTS).rows)
-            dataset = _cache_features(config, method, dataset, images, folder, run)
+            dataset = _cache_features(config, method, dataset, CACHED_CROPS * data.epoch, folder, run)
         received = _fit(config, model_dir, method, dataset, checkpoint, run, training, held_out)
         if received and run["steps"] < config.train.steps:
             logger.info(
@@ -203,11 +202,10 @@ def _fit(config, model_dir, method, dataset, checkpoint, run, training, held_out
     return stop.received
 
 
-def _cache_features(config, method, dataset, images, folder, run):
+def _cache_features(config, method, dataset, batches, folder, run):
     """Returns batches with features in place of images, and adds the time it took to that of the run."""
     begin = time.monotonic()
     encode = tf.function(lambda images: tuple(tf.nest.flatten(method.counter.encoder(images, training=False))))
-    batches = -(-CACHED_CROPS * images // config.train.batch_size)
     dataset = feature_cache.cache_features(dataset, batches, encode, folder, config.seed, method.steps)
     minutes = (time.monotonic() - begin) / 60
     run["training_minutes"] += minutes

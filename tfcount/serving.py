@@ -33,6 +33,7 @@ class CountingModule(tf.Module):
         # A variable: a constant of a module is not saved with it.
         self.stride = tf.Variable(counter.stride, trainable=False, name="stride")
         self.reach = tf.Variable(counter.reach, trainable=False, name="reach")
+        self.tile = tf.Variable(counter.tile, trainable=False, name="tile")
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")])
     def density(self, image):
@@ -86,7 +87,7 @@ class LoadedCounter:
     def density(self, image) -> np.ndarray:
         """Returns the density map `(ceil(height / stride), ceil(width / stride))` of an image, people per cell.
 
-        Large images are computed in tiles, whose density is that of the whole.
+        Large images are computed in tiles, see `tfcount.ops.tiling.density_in_tiles`.
 
         Args:
           image: path of an image, or an array `(height, width, 3)` or `(height, width)`, uint8, RGB or grey.
@@ -127,17 +128,18 @@ def load(path: str | os.PathLike) -> LoadedCounter:
             "(saved_model.pb)."
         )
     model = tf.saved_model.load(folder)
-    if "density" not in model.signatures or not hasattr(model, "stride") or not hasattr(model, "reach"):
+    numbers = ("stride", "reach", "tile")
+    if "density" not in model.signatures or not all(hasattr(model, name) for name in numbers):
         raise ValueError(
-            f"The SavedModel in {folder!r} is not from tfcount.export: it has no `density`, `stride` or `reach`."
+            f"The SavedModel in {folder!r} is not from tfcount.export: it lacks `density`, `stride`, `reach` or `tile`."
         )
     signature = model.signatures["density"]
 
     def density(images, model=model):  # The model owns the variables of its signatures.
         return signature(image=tf.constant(images))["density"]
 
-    stride = int(model.stride)
-    return LoadedCounter(functools.partial(density_in_tiles, density, stride=stride, reach=int(model.reach)), stride)
+    sizes = {name: int(getattr(model, name)) for name in numbers}
+    return LoadedCounter(functools.partial(density_in_tiles, density, **sizes), sizes["stride"])
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:

@@ -86,7 +86,7 @@ def reduced(example: dict, long_side: int, short_side: int) -> dict:
     """
     sides = tf.cast(tf.shape(example["image"])[:2], tf.float32)
     factor = tf.minimum((long_side or math.inf) / tf.reduce_max(sides), (short_side or math.inf) / tf.reduce_min(sides))
-    return _resized(example, tf.cast(tf.round(sides * tf.minimum(factor, 1)), tf.int32))
+    return _resized(example, tf.cast(tf.maximum(tf.round(sides * tf.minimum(factor, 1)), 1), tf.int32))
 
 
 def _resized(example, sides):

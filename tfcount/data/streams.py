@@ -24,8 +24,9 @@ class DataConfig:
       validation_fraction: share of the training images held out to choose the best checkpoint; 0 holds out none.
       crop: side of the square crops, pixels; 0 trains on whole images, one a step.
       division: whole images are cut into so many parts along each side, which make the batch.
-      long_side: images whose longer side is longer are reduced to it, in evaluation too; 0 reduces none.
-      short_side: images whose shorter side is longer are reduced to it, in evaluation too; 0 reduces none.
+      long_side: images whose longer side is longer are reduced to it, in training and evaluation; 0 reduces none.
+        Whoever counts other images must reduce them alike.
+      short_side: images whose shorter side is longer are reduced to it, likewise; 0 reduces none.
       scale_min: smallest factor by which images are scaled before cropping.
       scale_max: largest factor by which images are scaled before cropping.
       color: strength of random brightness, contrast and saturation, 0 to 1.
@@ -107,6 +108,12 @@ class TrainingData:
     batch_size: int
     seed: int
     start_step: int = 0
+
+    @property
+    def epoch(self) -> int:
+        """Number of batches of `labeled` that show each image once."""
+        images = len(self.records.with_labels(schema.POINTS).rows)
+        return -(-images // self.batch_size) if self.data.crop else images
 
     def labeled(self) -> tf.data.Dataset:
         """Returns the endless stream of crops of the images with all points, or of whole images.

@@ -33,7 +33,7 @@ class MultipolarCenters(keras.layers.Layer):
         self.build()
 
     def build(self, input_shape=None):
-        """Creates the centers, increasing: `start` gives them better values."""
+        """Creates the centers, increasing; who knows the densities assigns better values."""
         # All replicas compute the same update.
         self.centers = self.add_weight(
             shape=(self.count,),

@@ -19,6 +19,9 @@ from tfcount.ops import regions
 from tfcount.ops.density import density_map
 from tfcount.pictures import thumbnail, to_array
 
+# Of the side of crops, pixels: what encoders pad images to.
+_CROP_MULTIPLE = 16
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -34,7 +37,8 @@ class Config:
         target itself is enlarged.
       rescaled_weight: lambda_1, of the loss of scaled regions.
       center_weight: lambda_2, of the center loss.
-      center_rate: alpha, the learning rate of the centers.
+      center_rate: alpha, the learning rate of the centers. The center loss is smaller the larger the factors are, so
+        centers that follow quickly let all factors grow to their limit.
     """
 
     divisions: int = 4
@@ -44,7 +48,7 @@ class Config:
     transform_targets: bool = True
     rescaled_weight: float = 1.0
     center_weight: float = 1.0
-    center_rate: float = 0.5
+    center_rate: float = 1e-3
 
     def __post_init__(self):
         for name in ("rescaled_weight", "center_weight"):
@@ -87,8 +91,10 @@ class L2SM(Method):
         densities = [self.counter.head.region_density(batch["density"]) for batch in dataset.take(batches)]
         self.counter.head.set_groups(np.concatenate(densities))
         boundaries, averages = self.counter.head.boundaries.numpy(), self.counter.head.averages.numpy()
-        # Between the group's mean and the density where the chosen groups begin, so that factors grow with density.
-        lowest = max(boundaries[-self.config.centers] if self.config.centers < self.config.groups else 0.0, 1e-2)
+        # Between the group's mean and the density where the chosen groups begin, so that denser groups are enlarged
+        # more; where all groups are chosen, where the second one begins.
+        first = max(self.config.groups - self.config.centers - 1, 0)
+        lowest = max(boundaries[first] if len(boundaries) else averages[0], 1e-2)
         self.centers.centers.assign(np.sqrt(np.maximum(averages, lowest) * lowest))
 
     def compute_losses(self, batch, training):
@@ -153,6 +159,9 @@ class L2SM(Method):
         head = self.counter.head
         factors, unlike_target = [], []
         for number, (image, target) in enumerate(examples):
+            # It would be counted in tiles, each with regions of its own.
+            if max(image.shape) > self.counter.tile:
+                continue
             features = self.counter.features(image[None], training=False)
             first = head.first(features, training=False)
             densities = head.region_density(first)
@@ -165,14 +174,23 @@ class L2SM(Method):
             factors.append(scales[index >= 0])
             figure = draw_regions(image, first[0, ..., 0], head(features)[0, ..., 0], index, scales)
             tf.summary.image(f"scaling/{number}", figure[None])
-        tf.summary.histogram("scaling/factors", np.concatenate(factors))
-        tf.summary.scalar("scaling/chosen_unlike_target", np.mean(unlike_target))
+        if factors:
+            tf.summary.histogram("scaling/factors", np.concatenate(factors))
+            tf.summary.scalar("scaling/chosen_unlike_target", np.mean(unlike_target))
         for index, center in enumerate(self.centers.centers.numpy()):
             tf.summary.scalar(f"scaling/center_{index}", center)
 
 
 def train_dataset(config: Config, data: TrainingData) -> tf.data.Dataset:
-    """Returns crops of the images with all points."""
+    """Returns crops of the images with all points.
+
+    Raises:
+      ValueError: if cells of the map are not those of a crop.
+    """
+    if data.data.crop % _CROP_MULTIPLE:
+        raise ValueError(
+            f"--method=l2sm needs --data_crop to be a multiple of {_CROP_MULTIPLE}. Received: {data.data.crop}."
+        )
     return data.labeled()
 
 

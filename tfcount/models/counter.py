@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfcount.layers.live_relu import live_relu
+from tfcount.ops.tiling import TILE
 
 
 class Counter(keras.Model):
@@ -24,7 +25,7 @@ class Counter(keras.Model):
         image has the density that it has in the whole, to rounding.
       fuse: model, what the encoder gives -> features; None if that is the features.
       pools_image: whether the density also depends on means over the whole image, which `reach` leaves out: tiles
-        differ from the whole by more than rounding.
+        differ from the whole by more than rounding, so `tile`, their side, is larger.
       trained_by: name of the only method that can train it, or None.
 
     Input shape: `(batch, height, width, 3)`, uint8 or real, 0..255, RGB, any height and width.
@@ -49,6 +50,8 @@ class Counter(keras.Model):
         self.stride = stride
         self.reach = reach
         self.pools_image = pools_image
+        # What looks at the whole image gets as much of it as memory allows: about 2 GB with VGG16.
+        self.tile = 2 * TILE if pools_image else TILE
         self.trained_by = trained_by
         # Built at once: under a distribution strategy Keras would otherwise call it on a batch to build it.
         self.build((None, None, None, 3))

@@ -14,7 +14,7 @@ from tfcount.ops import regions
 
 # Limits of the scale factors, which the paper leaves open.
 SCALES = (0.5, 3.0)
-# Scale factor that all regions start with: the center loss makes those of a group differ, not grow.
+# Scale factor that all regions start with.
 _START = 1.5
 # Densities of regions are in people per square of this side, pixels: they are near 1.
 UNIT = 32
@@ -48,6 +48,8 @@ class LearningToScale(keras.Model):
       groups: G, of regions by density.
       centers: C, of the groups, the densest ones, are looked at again.
       scaling: "center": factors are learned; "average": regions are scaled to the mean density of their group (S2AD).
+
+    Regions are those of the map as the encoder padded it. People whom it sees in the padding are cut with it.
 
     Input shape: `(batch, h, w, channels)`, the stack, stride 8.
     Output shape: `(batch, 2 * h, 2 * w, 1)`, float32, people per cell.

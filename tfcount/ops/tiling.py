@@ -14,7 +14,8 @@ def density_in_tiles(density: Callable, images, stride: int, reach: int, tile: i
     """Computes the density of images of any size with the memory of one tile.
 
     Each tile is computed with a border of `reach` pixels of the image around it, and only its own cells are kept:
-    what a cell sees is what it sees in the whole image, so that tiles and the whole differ by rounding alone. Images
+    what a cell sees is what it sees in the whole image, so that tiles and the whole differ by rounding alone, unless
+    the network also looks at means over the image (`tfcount.models.Counter.pools_image`). Images
     not larger than a tile with its border are computed as a whole.
 
     Args:
