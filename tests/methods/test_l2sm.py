@@ -120,7 +120,7 @@ class TestLosses:
     def test_weights(self, rng):
         plain = prepared(np.random.default_rng(1)).compute_losses(batch(rng), training=False)
         rng = np.random.default_rng(0)
-        weighted = prepared(np.random.default_rng(1), rescaled_weight=3.0, center_weight=0.5)
+        weighted = prepared(np.random.default_rng(1), rescaled_weight=3.0, center_weight=5.0)
         weighted = weighted.compute_losses(batch(rng), training=False)
         np.testing.assert_allclose(weighted["density"], plain["density"], rtol=1e-4)
         np.testing.assert_allclose(weighted["rescaled"], 3 * plain["rescaled"], rtol=1e-4)

@@ -36,7 +36,8 @@ class Config:
       transform_targets: whether the targets of scaled regions are drawn again with the heads moved apart; if not, the
         target itself is enlarged.
       rescaled_weight: lambda_1, of the loss of scaled regions.
-      center_weight: lambda_2, of the center loss.
+      center_weight: lambda_2, of the center loss; at 1 the gradients of the factors are mostly the noise of the loss of
+        scaled regions, which counts people where the center loss compares densities near 1.
       center_rate: alpha, the learning rate of the centers. The center loss is smaller the larger the factors are, so
         centers that follow quickly let all factors grow to their limit.
     """
@@ -47,7 +48,7 @@ class Config:
     scaling: str = "center"
     transform_targets: bool = True
     rescaled_weight: float = 1.0
-    center_weight: float = 1.0
+    center_weight: float = 10.0
     center_rate: float = 1e-3
 
     def __post_init__(self):
