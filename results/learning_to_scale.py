@@ -5,7 +5,6 @@ Writes `scaling.json` and `scaling.png` into results/l2sm_resnet50_sha.
 python results/learning_to_scale.py runs/spn_resnet50_sha runs/l2sm_resnet50_sha
 """
 
-import io
 import json
 import pathlib
 import sys
@@ -22,6 +21,7 @@ from tfcount.files import write_file
 from tfcount.metrics import counting
 from tfcount.models.l2sm import MULTIPLE
 from tfcount.ops import regions
+from tfcount.pictures import to_png
 
 OUTPUT = pathlib.Path(__file__).resolve().parent / "l2sm_resnet50_sha"
 # Scale factors per bin of the histogram that is kept.
@@ -161,9 +161,7 @@ def draw(result):
     edges = result["chosen"]["bins"]
     right.stairs(result["chosen"]["histogram"], edges, fill=True)
     right.set(xlabel="scale factor r", ylabel="regions looked at again")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return buffer.getvalue()
+    return to_png(figure)
 
 
 if __name__ == "__main__":

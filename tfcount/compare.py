@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import io
 import itertools
 import os
 import sys
@@ -15,6 +14,7 @@ from absl import flags
 import tfcount.flags
 from tfcount.files import write_file
 from tfcount.metrics import counting
+from tfcount.pictures import compare_on, to_png
 
 PREDICTIONS = "predictions.csv"
 # With fewer images, a bootstrap interval is that of chance.
@@ -153,16 +153,12 @@ def draw(results: list[Result], rows: list[dict]) -> bytes:
     differences.set(xlabel=f"MAE above that of {results[0].name}, paired 95 % interval", ylim=(len(results) - 0.5, 0.5))
     ours = results[0].errors.mean(0)
     limit = 1.05 * max(max(result.errors.mean(0).max() for result in results), 1.0)
-    scatter.plot([0, limit], [0, limit], color="0.7", zorder=0)
+    compare_on(scatter, limit)
     for result, color in zip(results[1:], colors[1:], strict=True):
         scatter.scatter(ours, result.errors.mean(0), s=14, alpha=0.6, edgecolor="none", color=color, label=result.name)
-    scatter.set_xscale("symlog", linthresh=10)
-    scatter.set_yscale("symlog", linthresh=10)
-    scatter.set(xlim=(0, limit), ylim=(0, limit), xlabel=f"|error| of {results[0].name}", ylabel="|error|, each image")
+    scatter.set(xlabel=f"|error| of {results[0].name}", ylabel="|error|, each image")
     scatter.legend(frameon=False, fontsize="small")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return buffer.getvalue()
+    return to_png(figure)
 
 
 def _prediction_files(folder):

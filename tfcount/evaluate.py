@@ -95,12 +95,9 @@ def draw(results, summary: dict, records: Records) -> bytes:
     truth = np.array([result.ground_truth for result in results])
     predicted = np.array([result.predicted for result in results])
     limit = 1.05 * max(truth.max(), predicted.max(), 1.0)
-    scatter.plot([0, limit], [0, limit], color="0.7", zorder=0)
+    pictures.compare_on(scatter, limit)
     scatter.scatter(truth, predicted, s=14, alpha=0.7, edgecolor="none")
-    # Linear up to 10 and logarithmic above: sparse images and empty ones are seen as well as crowds.
-    scatter.set_xscale("symlog", linthresh=10)
-    scatter.set_yscale("symlog", linthresh=10)
-    scatter.set(xlim=(0, limit), ylim=(0, limit), xlabel="true count", ylabel="predicted count")
+    scatter.set(xlabel="true count", ylabel="predicted count")
     _draw_bias(by_count, summary["bias_by_count"], "true count")
     _draw_bias(by_size, summary["bias_by_megapixels"], "megapixels")
 
@@ -116,9 +113,7 @@ def draw(results, summary: dict, records: Records) -> bytes:
             f"{result.image_id}: {result.ground_truth:g} people, predicted {result.predicted:.0f}", fontsize="small"
         )
         axes.axis("off")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return buffer.getvalue()
+    return pictures.to_png(figure)
 
 
 def _draw_bias(axes, groups, label):

@@ -29,8 +29,28 @@ def draw_prediction(image, target, density) -> np.ndarray:
     return to_array(figure)
 
 
+def compare_on(axes, limit: float) -> None:
+    """Makes both axes of a scatter plot of counts or errors alike, with the line where both are equal.
+
+    Linear up to 10 and logarithmic above: sparse images and empty ones are seen as well as crowds.
+
+    Args:
+      axes: of matplotlib.
+      limit: largest value to show.
+    """
+    axes.plot([0, limit], [0, limit], color="0.7", zorder=0)
+    axes.set_xscale("symlog", linthresh=10)
+    axes.set_yscale("symlog", linthresh=10)
+    axes.set(xlim=(0, limit), ylim=(0, limit))
+
+
+def to_png(figure: matplotlib.figure.Figure, dpi: int = 100) -> bytes:
+    """Returns a figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
 def to_array(figure: matplotlib.figure.Figure) -> np.ndarray:
     """Returns the pixels of a figure, `(height, width, 4)` uint8."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80)
-    return tf.io.decode_png(buffer.getvalue()).numpy()
+    return tf.io.decode_png(to_png(figure, 80)).numpy()

@@ -3,7 +3,7 @@
 Everything is separable: what happens to rows and to columns are two small matrices, made for whatever size comes.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keras import ops
 
@@ -25,17 +25,17 @@ class Regions(NamedTuple):
       scale_x: `(n,)` float32.
     """
 
-    image: object
-    row: object
-    column: object
-    top: object
-    bottom: object
-    left: object
-    right: object
-    height: object
-    width: object
-    scale_y: object
-    scale_x: object
+    image: Any
+    row: Any
+    column: Any
+    top: Any
+    bottom: Any
+    left: Any
+    right: Any
+    height: Any
+    width: Any
+    scale_y: Any
+    scale_x: Any
 
 
 def cell_range(count):
