@@ -13,7 +13,7 @@ help:
 	@echo "make demo   synthesize crowds, train, evaluate, export and count: about 5 minutes on 2 cores"
 	@echo "make test   the tests"
 	@echo "make lint   ruff and mypy"
-	@echo "make bench  every claim about speed or memory: adds PyTorch, about 7 minutes"
+	@echo "make bench  every claim about speed or memory: adds PyTorch, about 10 minutes"
 	@echo "make test-gpu  what needs a graphics card"
 	@echo "make clean  remove the virtual environment and the demo's outputs"
 
