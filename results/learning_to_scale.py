@@ -1,6 +1,6 @@
 """Measures what learning to scale changes: errors of regions by density, the scale factors, and counts without them.
 
-Writes `scaling.json` and `scaling.png` into results/l2sm_resnet50_sha.
+Writes `scaling.json`, `scaling.png` and `factors.json` into results/l2sm_resnet50_sha.
 
 python results/learning_to_scale.py runs/spn_resnet50_sha runs/l2sm_resnet50_sha
 """
@@ -85,9 +85,10 @@ def main(spn_run, l2sm_run):
 
     names = ("SPN", "L2SM, first map", "L2SM", "L2SM, r = 1")
     measured = {name: Measured() for name in names}
-    truth, true_groups, factors, groups = [], [], [], []
+    ids, truth, true_groups, factors, groups = [], [], [], [], []
     records = Records.open(config.data.dir, "test")
     for example in tqdm.tqdm(streams.evaluation(records, config.data), total=len(records.rows), unit="image"):
+        ids.append(example["id"].numpy().decode())
         maps, scales, group = scaled(example["image"])
         maps = [unscaled(example["image"]), *maps]
         for name, density in zip(names, maps, strict=True):
@@ -100,6 +101,10 @@ def main(spn_run, l2sm_run):
     truth, true_groups, factors, groups = (np.array(values) for values in (truth, true_groups, factors, groups))
     chosen_groups = config.options.groups - config.options.centers
     result = summarize(measured, truth, true_groups, factors, groups, chosen_groups)
+    # What was chosen in each image, with 0 where a region is not looked at again: the benchmark of speed does the same.
+    chosen = np.where(groups >= chosen_groups, factors, 0).astype(float).round(3).tolist()
+    factors_of_images = json.dumps(dict(zip(ids, chosen, strict=True)))
+    write_file(str(OUTPUT / "factors.json"), factors_of_images.replace('], "', '],\n"') + "\n")
     write_file(str(OUTPUT / "scaling.json"), json.dumps(result, indent=2) + "\n")
     write_file(str(OUTPUT / "scaling.png"), draw(result))
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
