@@ -73,7 +73,7 @@ def test_interrupt(data, tmp_path, capsys, monkeypatch):
     ("arguments", "message"),
     [
         ([], "--dataset must have a value"),
-        (["--dataset=imagenet", "--input=a", "--output=b"], r"one of <sha\|shb\|vgg_cells\|folder>"),
+        (["--dataset=imagenet", "--input=a", "--output=b"], r"one of <sha\|shb\|ucf_qnrf\|.*folder>"),
         (["--dataset=sha", "--input=a"], "--output must have a value"),
     ],
 )

@@ -41,6 +41,8 @@ def read_qnrf(folder: str) -> dict[str, list[UCFImage]]:
     Raises:
       FileNotFoundError: if a folder, an image or an annotation is missing.
     """
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"There is no folder {folder}.")
     return {split: _read_folder(os.path.join(folder, split.capitalize())) for split in ("train", "test")}
 
 
