@@ -1,36 +1,17 @@
 """Reads ShanghaiTech, parts A and B: https://github.com/desenzhou/ShanghaiTechDataset."""
 
-import dataclasses
 import glob
 import os
 
 import numpy as np
 
-from tfrecords_tools import images, writing
 from tfrecords_tools.annotations import matlab
 
 SPLITS = ("train", "test")
 _ANNOTATIONS = ("ground_truth", "ground-truth")
 
 
-@dataclasses.dataclass(frozen=True)
-class ShanghaiTechImage:
-    """One image of ShanghaiTech: `images/IMG_1.jpg` with `ground_truth/GT_IMG_1.mat`."""
-
-    id: str
-    image_path: str
-    annotation_path: str
-
-    def fingerprint(self) -> str:
-        """Returns a text that changes when the image or its annotation does."""
-        return images.fingerprint_files(self.image_path, self.annotation_path)
-
-    def load(self) -> writing.Loaded:
-        """Reads the image and its points."""
-        return images.load_points(self.id, self.image_path, read_points(self.annotation_path))
-
-
-def read(folder: str, part: str) -> dict[str, list[ShanghaiTechImage]]:
+def read(folder: str, part: str) -> dict[str, list[matlab.AnnotatedImage]]:
     """Finds the images of one part.
 
     Args:
@@ -77,23 +58,9 @@ def _holds_splits(folder: str) -> bool:
     return all(os.path.isdir(os.path.join(folder, f"{split}_data")) for split in SPLITS)
 
 
-def _read_split(folder: str) -> list[ShanghaiTechImage]:
+def _read_split(folder: str) -> list[matlab.AnnotatedImage]:
     annotations = next((p for n in _ANNOTATIONS if os.path.isdir(p := os.path.join(folder, n))), None)
     image_folder = os.path.join(folder, "images")
     if annotations is None or not os.path.isdir(image_folder):
         raise FileNotFoundError(f"{folder} must hold the folders `images` and `ground_truth` (or `ground-truth`).")
-    sources = []
-    for name in images.list_images(image_folder):
-        stem = os.path.splitext(name)[0]
-        path = os.path.join(annotations, f"GT_{stem}.mat")
-        if not os.path.isfile(path):
-            raise FileNotFoundError(
-                f"{os.path.join(image_folder, name)} has no annotation {path}. Copy it, or remove the image."
-            )
-        sources.append(ShanghaiTechImage(stem, os.path.join(image_folder, name), path))
-    known = {source.annotation_path for source in sources}
-    for name in sorted(os.listdir(annotations)):
-        path = os.path.join(annotations, name)
-        if name.lower().endswith(".mat") and not name.startswith(".") and path not in known:
-            raise FileNotFoundError(f"{path} has no image in {image_folder}. Copy the image, or remove the annotation.")
-    return sources
+    return matlab.pair(image_folder, annotations, "GT_{}.mat", read_points)

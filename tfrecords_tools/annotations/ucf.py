@@ -1,33 +1,14 @@
 """Reads UCF_CC_50 and UCF-QNRF: https://www.crcv.ucf.edu/research/data-sets/."""
 
-import dataclasses
 import os
 import re
 
 import numpy as np
 
-from tfrecords_tools import images, writing
 from tfrecords_tools.annotations import matlab
 
 # UCF_CC_50 has no official folds; these are the images in the order of their numbers.
 FOLDS = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class UCFImage:
-    """One image, `1.jpg` or `img_0001.jpg`, with its annotation, `1_ann.mat` or `img_0001_ann.mat`."""
-
-    id: str
-    image_path: str
-    annotation_path: str
-
-    def fingerprint(self) -> str:
-        """Returns a text that changes when the image or its annotation does."""
-        return images.fingerprint_files(self.image_path, self.annotation_path)
-
-    def load(self) -> writing.Loaded:
-        """Reads the image and its points."""
-        return images.load_points(self.id, self.image_path, read_points(self.annotation_path))
 
 
 def read_points(path: str) -> np.ndarray:
@@ -35,7 +16,7 @@ def read_points(path: str) -> np.ndarray:
     return matlab.read_points(path, lambda content: content["annPoints"], "UCF, which holds `annPoints`")
 
 
-def read_qnrf(folder: str) -> dict[str, list[UCFImage]]:
+def read_qnrf(folder: str) -> dict[str, list[matlab.AnnotatedImage]]:
     """Finds the images of UCF-QNRF, in the folders `Train` and `Test`.
 
     Raises:
@@ -46,7 +27,7 @@ def read_qnrf(folder: str) -> dict[str, list[UCFImage]]:
     return {split: _read_folder(os.path.join(folder, split.capitalize())) for split in ("train", "test")}
 
 
-def read_cc_50(folder: str, fold: int) -> dict[str, list[UCFImage]]:
+def read_cc_50(folder: str, fold: int) -> dict[str, list[matlab.AnnotatedImage]]:
     """Finds the images of UCF_CC_50; a fifth of them is split "test".
 
     Args:
@@ -67,19 +48,7 @@ def _read_folder(folder):
     """Returns the images of a folder in the order of their numbers."""
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"There is no folder {folder}.")
-    names = images.list_images(folder)
-    sources = []
-    for name in sorted(names, key=lambda name: (int((re.findall(r"\d+", name) or ["0"])[-1]), name)):
-        stem = os.path.splitext(name)[0]
-        path = os.path.join(folder, f"{stem}_ann.mat")
-        if not os.path.isfile(path):
-            raise FileNotFoundError(f"{os.path.join(folder, name)} has no annotation {path}. Copy it, or remove it.")
-        sources.append(UCFImage(stem, os.path.join(folder, name), path))
-    known = {source.annotation_path for source in sources}
-    for name in sorted(os.listdir(folder)):
-        path = os.path.join(folder, name)
-        if name.endswith("_ann.mat") and not name.startswith(".") and path not in known:
-            raise FileNotFoundError(f"{path} has no image. Copy the image, or remove the annotation.")
+    sources = matlab.pair(folder, folder, "{}_ann.mat", read_points)
     if not sources:
         raise FileNotFoundError(f"{folder} holds no images.")
-    return sources
+    return sorted(sources, key=lambda source: (int((re.findall(r"\d+", source.id) or ["0"])[-1]), source.id))
