@@ -19,9 +19,7 @@ def csrnet(encoder_weights: str = "imagenet") -> Counter:
     Args:
       encoder_weights: "imagenet", "none" or the path of a weights file.
     """
-    inputs = keras.Input((None, None, 3))
-    front = encoders.vgg("vgg16", 4, encoder_weights)
-    encoder = keras.Model(inputs, front(encoders.ImageNetPreprocessing(8, name="preprocess")(inputs)), name="encoder")
+    encoder = encoders.prepared(encoders.vgg("vgg16", 4, encoder_weights), 8)
 
     gaussian = keras.initializers.RandomNormal(stddev=0.01)
     x = encoded = keras.Input((None, None, 512))

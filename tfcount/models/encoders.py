@@ -206,6 +206,17 @@ def resnet50(weights: str, outputs: Sequence[str] = ("conv3", "conv4")) -> keras
     return encoder
 
 
+def prepared(network: keras.Model, multiple: int) -> keras.Model:
+    """Puts `ImageNetPreprocessing` in front of a network: the encoder of a counter.
+
+    Args:
+      network: prepared images -> one or several maps.
+      multiple: its deepest stride, pixels.
+    """
+    inputs = keras.Input((None, None, 3))
+    return keras.Model(inputs, network(ImageNetPreprocessing(multiple, name="preprocess")(inputs)), name="encoder")
+
+
 def load_imagenet_weights(application, weights: str, layers: Sequence[str]) -> keras.Model:
     """Builds a network of Keras Applications with ImageNet weights, to copy layers from.
 

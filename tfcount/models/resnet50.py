@@ -17,9 +17,7 @@ def resnet50(encoder_weights: str = "imagenet", width: int = 256) -> Counter:
       encoder_weights: "imagenet", "none" or the path of a weights file.
       width: channels of the fused features.
     """
-    inputs = keras.Input((None, None, 3))
-    prepared = encoders.ImageNetPreprocessing(16, name="preprocess")(inputs)
-    encoder = keras.Model(inputs, encoders.resnet50(encoder_weights)(prepared), name="encoder")
+    encoder = encoders.prepared(encoders.resnet50(encoder_weights), 16)
     conv3, conv4 = (keras.Input(output.shape[1:]) for output in encoder.outputs)
     fuse = keras.Model([conv3, conv4], fuse_stages(conv3, conv4, width), name="fuse")
 

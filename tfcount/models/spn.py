@@ -24,18 +24,13 @@ STRIDE = 4
 
 def _vgg16_stages(weights):
     """Returns VGG16 without the pools after stages 4 and 5, with the last map of each stage."""
-    inputs = keras.Input((None, None, 3))
-    prepared = encoders.ImageNetPreprocessing(8, name="preprocess")(inputs)
-    stages = encoders.vgg("vgg16", 5, weights, pools=3, outputs=(1, 2, 3, 4, 5))
-    return keras.Model(inputs, stages(prepared), name="encoder")
+    return encoders.prepared(encoders.vgg("vgg16", 5, weights, pools=3, outputs=(1, 2, 3, 4, 5)), 8)
 
 
 def _resnet50_stages(weights):
     """Returns ResNet50 up to conv4, whose two halves stand for stages 4 and 5."""
-    inputs = keras.Input((None, None, 3))
-    prepared = encoders.ImageNetPreprocessing(16, name="preprocess")(inputs)
-    stages = encoders.resnet50(weights, ("conv1", "conv2", "conv3", "conv4_block3", "conv4"))
-    return keras.Model(inputs, stages(prepared), name="encoder")
+    stages = ("conv1", "conv2", "conv3", "conv4_block3", "conv4")
+    return encoders.prepared(encoders.resnet50(weights, stages), 16)
 
 
 def _compact_stages(weights):
@@ -65,9 +60,7 @@ def vgg16(encoder_weights: str = "imagenet") -> Counter:
     Args:
       encoder_weights: "imagenet", "none" or the path of a weights file.
     """
-    inputs = keras.Input((None, None, 3))
-    prepared = encoders.ImageNetPreprocessing(8, name="preprocess")(inputs)
-    encoder = keras.Model(inputs, encoders.vgg("vgg16", 5, encoder_weights, pools=3)(prepared), name="encoder")
+    encoder = encoders.prepared(encoders.vgg("vgg16", 5, encoder_weights, pools=3), 8)
     reach = ENCODERS["vgg16"][2] + _HEAD_REACH
     return Counter(encoder, regression_head(512), stride=STRIDE, reach=reach, name="vgg16")
 

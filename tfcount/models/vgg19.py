@@ -18,9 +18,7 @@ def vgg19(encoder_weights: str = "imagenet") -> Counter:
     Args:
       encoder_weights: "imagenet", "none" or the path of a weights file.
     """
-    inputs = keras.Input((None, None, 3))
-    prepared = encoders.ImageNetPreprocessing(16, name="preprocess")(inputs)
-    encoder = keras.Model(inputs, encoders.vgg("vgg19", 5, encoder_weights)(prepared), name="encoder")
+    encoder = encoders.prepared(encoders.vgg("vgg19", 5, encoder_weights), 16)
     encoded = keras.Input((None, None, 512))
     fuse = keras.Model(encoded, BilinearDoubling(name="enlarge")(encoded), name="fuse")
 
