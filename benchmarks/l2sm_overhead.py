@@ -19,7 +19,6 @@ from tfcount.data import streams
 from tfcount.data.records import Records
 from tfcount.models import build_counter
 from tfcount.models.l2sm import SCALES
-from tfcount.ops import regions
 
 BOUND = 0.565 / 0.524
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -47,16 +46,15 @@ def main():
     # A different choice of regions for each image; what the network itself would choose is computed all the same.
     selected = tf.Variable(tf.zeros([1, 4, 4], bool), trainable=False)
     scales = tf.Variable(tf.ones([1, 4, 4]), trainable=False)
-    head = l2sm.head
-    choose = head.choose
+    survey = l2sm.head.survey
 
-    def choose_forced(features, first):
-        own = choose(features, first)
+    def forced(features, training=None):
+        first, group, own = survey(features, training=training)
         # What was computed for its own choice must not be left out of the graph.
-        nothing = 0.0 * tf.reduce_sum(own.scale_y)
-        return regions.choose(selected, scales + nothing, tf.shape(features)[1], tf.shape(features)[2])
+        nothing = 0.0 * (tf.reduce_sum(own) + tf.cast(tf.reduce_sum(group), tf.float32))
+        return first, tf.where(selected, l2sm.head.groups - 1, 0), scales + nothing
 
-    head.choose = choose_forced
+    l2sm.head.survey = forced
     signature = [tf.TensorSpec([None, None, None, 3], tf.uint8)]
     counting = {
         counter.name: tf.function(lambda image, counter=counter: tf.reduce_sum(counter(image)), signature)

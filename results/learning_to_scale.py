@@ -71,16 +71,10 @@ def main(spn_run, l2sm_run):
     @tf.function(reduce_retracing=True)
     def scaled(image):
         features = l2sm.features(image, training=False)
-        first = head.first(features, training=False)
-        chosen = head.choose(features, first)
-        densities = head.region_density(first)
-        group = head.group(densities)
-        factors = head.scales(features, densities, group)
-        height, width = tf.shape(features)[1], tf.shape(features)[2]
-        chosen_unscaled = regions.choose(head.center_of(group) >= 0, tf.ones_like(factors), height, width)
+        first, group, factors = head.survey(features, training=False)
         maps = [first]
-        for choice in (chosen, chosen_unscaled):
-            maps.append(regions.put_back(first, head.repredict(features, choice), choice, MULTIPLE))
+        for scales in (factors, tf.ones_like(factors)):
+            maps.append(head.replace(features, first, head.choose(features, group, scales)))
         return [inside(image, density) for density in maps], factors, group
 
     names = ("SPN", "L2SM, first map", "L2SM", "L2SM, r = 1")

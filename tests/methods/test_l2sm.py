@@ -220,8 +220,8 @@ class TestCounter:
     def test_replaced_regions_hold_what_was_predicted_at_their_scale(self, rng):
         method, one = prepared(rng), batch(rng)
         head, features = method.counter.head, method.counter.features(one["image"])
-        first = head.first(features)
-        chosen = head.choose(features, first)
+        _, group, scales = head.survey(features)
+        chosen = head.choose(features, group, scales)
         scaled = head.repredict(features, chosen)
         sums, _ = regions.region_sums(head(features), 4, MULTIPLE)
         places = tf.stack([chosen.image, chosen.row, chosen.column], 1)

@@ -107,8 +107,7 @@ class L2SM(Method):
         group = head.group(head.region_density(batch["density"]))
         densities = tf.stop_gradient(head.region_density(first))
         scales = head.scales(features, densities, group)
-        height, width = tf.shape(features)[1], tf.shape(features)[2]
-        chosen = regions.choose(head.center_of(group) >= 0, scales, height, width)
+        chosen = head.choose(features, group, scales)
         scaled = head.repredict(features, chosen)
         target = self._scaled_target(batch, chosen)
 
@@ -130,7 +129,6 @@ class L2SM(Method):
 
     def _scaled_target(self, batch, chosen):
         """Returns the target of the scaled regions, people per scaled cell, `(n, h, w, 1)`."""
-        inside = regions.inside_scaled(chosen)
         if not self.config.transform_targets:
             return regions.share_out(batch["density"], chosen, MULTIPLE)
         corner = BASE_STRIDE * tf.cast(tf.stack([chosen.left, chosen.top], 1), tf.float32)
@@ -142,14 +140,15 @@ class L2SM(Method):
         end = tf.where(end == side, end + 1.0, end)
         within = tf.reduce_all((points >= corner[:, None]) & (points < end[:, None]), -1)
         mask = tf.gather(batch["point_mask"], chosen.image) * tf.cast(within, tf.float32)
+        height, width = tf.unstack(tf.shape(regions.inside_scaled(chosen))[1:3])
         # "Keeping the same peaks": heads move apart, their kernels stay.
         moved = (points - corner[:, None]) * scale[:, None]
         return density_map(
             moved,
             mask,
             tf.gather(batch["sigma"], chosen.image),
-            tf.shape(inside)[1],
-            tf.shape(inside)[2],
+            height,
+            width,
             BASE_STRIDE,
             rows=chosen.height,
             columns=chosen.width,
@@ -164,16 +163,15 @@ class L2SM(Method):
             if max(image.shape) > self.counter.tile:
                 continue
             features = self.counter.features(image[None], training=False)
-            first = head.first(features, training=False)
-            densities = head.region_density(first)
-            group = head.group(densities)
-            scales = np.asarray(head.scales(features, densities, group))[0]
+            first, group, scales = head.survey(features, training=False)
+            after = head.replace(features, first, head.choose(features, group, scales))
+            scales = np.asarray(scales)[0]
             index = np.asarray(head.center_of(group))[0]
             padding = [[0, side - size] for side, size in zip(first.shape[1:3], target.shape, strict=True)]
             truth = head.region_density(np.pad(target, padding)[None, ..., None])
             unlike_target.append(np.mean((np.asarray(head.center_of(head.group(truth)))[0] >= 0) != (index >= 0)))
             factors.append(scales[index >= 0])
-            figure = draw_regions(image, first[0, ..., 0], head(features)[0, ..., 0], index, scales)
+            figure = draw_regions(image, first[0, ..., 0], after[0, ..., 0], index, scales)
             tf.summary.image(f"scaling/{number}", figure[None])
         if factors:
             tf.summary.histogram("scaling/factors", np.concatenate(factors))

@@ -39,7 +39,7 @@ class LearningToScale(keras.Model):
       - The scale factors are read from the enlarged pools in the stack, averaged over each region, which for pools of
         `divisions` bins or fewer is nearly the pool itself.
       - The first re-prediction convolution is 1x1 and comes before the enlargement, with which it commutes: the same
-        map for a fraction of the work.
+        map, of fewer cells.
       - Around a region the convolutions see the features of its surroundings, not zeros.
 
     Args:
@@ -151,16 +151,24 @@ class LearningToScale(keras.Model):
 
     def call(self, features, training=None):
         """Returns the density map with its dense regions replaced."""
-        first = self.first(features, training=training)
-        chosen = self.choose(features, first)
-        return regions.put_back(first, self.repredict(features, chosen), chosen, MULTIPLE)
+        first, group, scales = self.survey(features, training=training)
+        return self.replace(features, first, self.choose(features, group, scales))
 
-    def choose(self, features, first) -> regions.Regions:
-        """Chooses the regions that are dense in the first density map, with their scale factors."""
+    def survey(self, features, training=None):
+        """Returns the first density map, and the group and the scale factor of each of its regions."""
+        first = self.first(features, training=training)
         densities = self.region_density(first)
         group = self.group(densities)
+        return first, group, self.scales(features, densities, group)
+
+    def choose(self, features, group, scales) -> regions.Regions:
+        """Lists the regions of dense groups, with their scale factors."""
         height, width = ops.shape(features)[1:3]
-        return regions.choose(self.center_of(group) >= 0, self.scales(features, densities, group), height, width)
+        return regions.choose(self.center_of(group) >= 0, scales, height, width)
+
+    def replace(self, features, first, chosen: regions.Regions):
+        """Returns the first density map with some of its regions looked at again."""
+        return regions.put_back(first, self.repredict(features, chosen), chosen, MULTIPLE)
 
     def set_groups(self, densities) -> None:
         """Sets the limits of the groups, which become equally large, and their means from densities of regions.

@@ -201,7 +201,7 @@ def read_scaled(maps, regions: Regions, margin: int):
         before = ops.cast(ops.ceil(margin / ops.stop_gradient(_smallest(scale))), "int32") + 1
         window = _largest(end - start) + 2 * before
         indices = start[:, None] - before + ops.arange(window, dtype="int32")[None]
-        weights = ops.relu(1.0 - ops.abs(offset[..., None] + ops.cast(before, "float32") - 0.5 - cell_range(window)))
+        weights = interpolation_matrix(offset + ops.cast(before, "float32"), window)
         return ops.clip(indices, 0, length - 1), weights
 
     rows, row_weights = axis(regions.top, regions.bottom, regions.scale_y, regions.height, height)
@@ -223,6 +223,12 @@ def inside_scaled(regions: Regions):
     return ops.cast(ops.logical_and(rows[:, :, None], columns[:, None]), "float32")[..., None]
 
 
+def _scaled_edges(start, end, size, count, multiple):
+    """Returns where the first `count` scaled cells of regions lie along one side of a map, `(n, count + 1)` cells."""
+    start, end, size = (ops.cast(values, "float32") for values in (start, end, size))
+    return multiple * (start[:, None] + ((end - start) / size)[:, None] * cell_range(count + 1))
+
+
 def put_back(density, scaled, regions: Regions, multiple: int):
     """Replaces regions of density maps by what was found at their scale, with the same number of people.
 
@@ -241,13 +247,11 @@ def put_back(density, scaled, regions: Regions, multiple: int):
     batch, height, width, _ = ops.shape(density)
 
     def axis(start, end, size, count, length):
-        start, end, size = (ops.cast(values, "float32") for values in (start, end, size))
-        edges = cell_range(length + 1)
-        step = multiple * (end - start) / size
-        source = multiple * start[:, None] + step[:, None] * cell_range(count + 1)
+        cells = ops.arange(length, dtype="int32")[None]
+        inside = ops.logical_and(cells >= multiple * start[:, None], cells < multiple * end[:, None])
         # Cells of the batch beyond the region are zero, wherever they would fall.
-        inside = ops.logical_and(edges[:-1] >= multiple * start[:, None], edges[:-1] < multiple * end[:, None])
-        return overlap_matrix(edges, source), ops.cast(inside, "float32")
+        scaled_edges = _scaled_edges(start, end, size, count, multiple)
+        return overlap_matrix(cell_range(length + 1), scaled_edges), ops.cast(inside, "float32")
 
     scaled_height, scaled_width = ops.shape(scaled)[1:3]
     rows, row_inside = axis(regions.top, regions.bottom, regions.height, scaled_height, height)
@@ -274,10 +278,8 @@ def share_out(density, regions: Regions, multiple: int):
     height, width = ops.shape(density)[1:3]
 
     def axis(start, end, size, length):
-        start, end, size = (ops.cast(values, "float32") for values in (start, end, size))
-        step = multiple * (end - start) / size
-        edges = multiple * start[:, None] + step[:, None] * cell_range(_largest(ops.cast(size, "int32")) + 1)
-        return overlap_matrix(edges, cell_range(length + 1))
+        scaled_edges = _scaled_edges(start, end, size, _largest(size), multiple)
+        return overlap_matrix(scaled_edges, cell_range(length + 1))
 
     rows = axis(regions.top, regions.bottom, regions.height, height)
     columns = axis(regions.left, regions.right, regions.width, width)
