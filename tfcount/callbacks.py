@@ -200,7 +200,7 @@ class Intervals(keras.callbacks.Callback):
 
 
 class Validation(keras.callbacks.Callback):
-    """Counts the held-out images with the averaged weights at the end of an epoch, and keeps the best weights.
+    """Counts the held-out images with the averaged weights at the end of an interval, and keeps the best weights.
 
     Args:
       density: `tfcount.evaluation.density_function` of the counter.
@@ -238,7 +238,7 @@ class Validation(keras.callbacks.Callback):
 
 
 class Summaries(keras.callbacks.Callback):
-    """Writes losses, speed, validation and pictures for TensorBoard at the end of an epoch.
+    """Writes losses, speed, validation and pictures for TensorBoard at the end of an interval.
 
     Args:
       folder: of the event files.
@@ -254,7 +254,7 @@ class Summaries(keras.callbacks.Callback):
         self.progress, self.density, self.examples = progress, density, examples
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes the summaries of an epoch."""
+        """Writes the summaries of an interval."""
         step = self.model.steps
         with writing_to(self.folder), self.writer.as_default(step=step):
             for name, value in logs.items():
@@ -271,7 +271,7 @@ class Summaries(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves everything that a run needs to go on, at the end of an epoch.
+    """Saves everything that a run needs to go on, at the end of an interval.
 
     Args:
       save: does it.

@@ -50,7 +50,7 @@ class Counter(keras.Model):
         self.stride = stride
         self.reach = reach
         self.pools_image = pools_image
-        # What looks at the whole image gets as much of it as memory allows: about 2 GB with VGG16.
+        # What looks at the whole image gets more of it.
         self.tile = 2 * TILE if pools_image else TILE
         self.trained_by = trained_by
         # Built at once: under a distribution strategy Keras would otherwise call it on a batch to build it.
