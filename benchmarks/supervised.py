@@ -20,7 +20,7 @@ def build(trainable: bool = True):
     with experiment.precision(PRECISION):
         counter = build_counter(CONFIG.counter, **experiment.counter_options(CONFIG))
         counter.encoder.trainable = trainable
-        method = METHODS[CONFIG.method].build(CONFIG.options, counter, CONFIG.density)
+        method = METHODS[CONFIG.method].build(CONFIG.options, counter, CONFIG.density_loss)
     optimizer = experiment.build_optimizer(CONFIG.train)
     optimizer.build(method.trainable_variables)
     method.compile(optimizer=optimizer, jit_compile=False)

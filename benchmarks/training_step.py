@@ -19,7 +19,7 @@ def main():
     def bare_step():
         with tf.GradientTape() as tape:
             density = method.counter(batch["image"], training=True)
-            loss = tf.reduce_mean(method.density_loss.call(batch["density"], density))
+            loss = tf.reduce_mean(method.density_loss.call(batch, density))
         variables = method.trainable_variables
         method.optimizer.apply(tape.gradient(loss, variables), variables)
         return loss

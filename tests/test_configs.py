@@ -90,7 +90,7 @@ def test_a_flag_of_another_method(tmp_path, monkeypatch):
     monkeypatch.setitem(METHODS, "other", types.SimpleNamespace(Config=Config))
     path = tmp_path / "wrong.flags"
     path.write_text("--other_margin=1")
-    with pytest.raises(ValueError, match="--other_margin is a flag of --method=other, and the method is 'supervised'"):
+    with pytest.raises(ValueError, match="--other_margin is a flag of --method=other, and --method is 'supervised'"):
         flags.from_file(str(path))
     path.write_text("--other_margin=1\n--method=other")
     assert flags.from_file(str(path)).options == Config(margin=1.0)

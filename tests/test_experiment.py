@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from tfcount import callbacks, experiment, flags
 from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
-from tfcount.data.streams import DataConfig, DensityConfig
+from tfcount.data.streams import DataConfig
+from tfcount.losses.density_l2 import DensityL2Loss
 from tfcount.methods import supervised
 from tfcount.models import build_counter
 
@@ -208,7 +209,7 @@ def test_sixteen_bits_with_loss_scaling_average_the_weights(crowds, tmp_path):
     folder = str(tmp_path / "run")
     assert experiment.train(config(crowds, precision="mixed_float16", ema=0.9), folder) == 0
     assert read(folder, "run.json")["steps"] == 6
-    method = supervised.build(supervised.Config(), build_counter("mcnn"), DensityConfig())
+    method = supervised.build(supervised.Config(), build_counter("mcnn"), DensityL2Loss)
     optimizer = experiment.build_optimizer(TrainConfig(precision="mixed_float16", ema=0.9))
     optimizer.build(method.trainable_variables)
     method.compile(optimizer=optimizer)

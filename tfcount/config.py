@@ -1,14 +1,33 @@
 """What an experiment is: frozen dataclasses, from which the flags are generated."""
 
 import dataclasses
+import inspect
+import re
 from collections.abc import Collection
 from typing import Any
+
+import keras
 
 from tfcount.data.streams import DataConfig, DensityConfig
 from tfcount.losses import DENSITY_LOSSES
 from tfcount.methods import METHODS
 from tfcount.models import COUNTERS
 from tfcount.models.spn import ENCODERS
+
+# What each density loss leaves open: a dataclass with those arguments of its constructor that are flags.
+LOSS_OPTIONS: dict[str, type] = {
+    name: dataclasses.make_dataclass(
+        loss.__name__ + "Config",
+        [
+            (argument, type(default), dataclasses.field(default=default))
+            for argument in loss.OPTIONS
+            for default in [inspect.signature(loss).parameters[argument].default]
+        ],
+        namespace={"__doc__": loss.__doc__},
+        frozen=True,
+    )
+    for name, loss in DENSITY_LOSSES.items()
+}
 
 # What a flag may be, where it is one of a few names.
 CHOICES: dict[str, Collection[str]] = {
@@ -102,6 +121,7 @@ class ExperimentConfig:
       encoder: where the counter starts.
       train: the optimization.
       options: the method's own `Config`.
+      loss_options: the density loss's own, from `LOSS_OPTIONS`.
     """
 
     method: str = "supervised"
@@ -115,6 +135,7 @@ class ExperimentConfig:
     encoder: EncoderConfig = EncoderConfig()
     train: TrainConfig = TrainConfig()
     options: Any = None
+    loss_options: Any = None
 
     def __post_init__(self):
         if not 0 <= self.seed < 2**32:
@@ -132,3 +153,13 @@ class ExperimentConfig:
             )
         if self.options is None:
             object.__setattr__(self, "options", METHODS[self.method].Config())
+        if self.loss_options is None:
+            object.__setattr__(self, "loss_options", LOSS_OPTIONS[self.density.loss]())
+        try:
+            self.density_loss(stride=8)
+        except ValueError as error:
+            raise ValueError(re.sub(r"`(\w+)`", rf"--{self.density.loss}_\1", str(error))) from None
+
+    def density_loss(self, stride: int) -> keras.losses.Loss:
+        """Makes the loss that compares densities with points, for cells of `stride` pixels."""
+        return DENSITY_LOSSES[self.density.loss](stride=stride, **dataclasses.asdict(self.loss_options))

@@ -97,7 +97,7 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
             if counter.trained_by not in (None, config.method):
                 raise ValueError(f"--counter={config.counter} is trained with --method={counter.trained_by}.")
             counter.encoder.trainable = config.encoder.trainable
-            method = METHODS[config.method].build(config.options, counter, config.density)
+            method = METHODS[config.method].build(config.options, counter, config.density_loss)
         optimizer = build_optimizer(config.train, replicas)
         optimizer.build(method.trainable_variables)
         # "auto" would compile every image size on a single GPU.
@@ -426,10 +426,12 @@ def _logging_to(path):
 
 def _not_finite(error, step, saved):
     """Returns the error to raise for a loss that is not finite."""
-    name = str(error).partition("loss '")[2].partition("'")[0]
+    found = re.search(r"(loss '\w+'|the density|a point) is not finite", str(error))
+    what = found[1] if found else "a value"
     return FloatingPointError(
-        f"Loss {name!r} is not finite at step {step}; the weights were left as they were, the last checkpoint is that "
-        f"of step {saved}. Lower --train_learning_rate, lengthen --train_warmup_steps, or set --train_clip_norm=1."
+        f"{what[0].upper()}{what[1:]} is not finite at step {step}; the weights were left as they were, the last "
+        f"checkpoint is that of step {saved}. Lower --train_learning_rate, lengthen --train_warmup_steps, or set "
+        "--train_clip_norm=1."
     )
 
 

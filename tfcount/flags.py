@@ -1,7 +1,7 @@
 """Command-line flags, generated from the dataclasses of `tfcount.config`.
 
 A field of `ExperimentConfig` is a flag of its name (`--seed`), a field of one of its parts has the part's name before
-it (`--train_steps`), and a field of a method's `Config` the method's name.
+it (`--train_steps`), a field of a method's `Config` the method's name, and an option of a density loss the loss's.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 from absl import app, flags, logging
 
-from tfcount.config import CHOICES, ExperimentConfig
+from tfcount.config import CHOICES, LOSS_OPTIONS, ExperimentConfig
 from tfcount.methods import METHODS
 
 _DEFINE: dict[type, Callable] = {
@@ -41,26 +41,30 @@ def read(values: flags.FlagValues = flags.FLAGS) -> ExperimentConfig:
       ValueError: if a value is not legal, or a flag belongs to a method that is not chosen.
     """
     parts: dict[str, dict] = {}
+    chosen = {"method": values.method, "density_loss": values.density_loss}
     for name, field, part in _fields():
-        if part in METHODS and part != values.method:
-            if values[name].present:
-                raise ValueError(f"--{name} is a flag of --method={part}, and the method is {values.method!r}.")
-            continue
-        parts.setdefault(part, {})[field.name] = values[name].value
+        flag = "method" if part in METHODS else "density_loss" if part in LOSS_OPTIONS else None
+        if not flag or part == chosen[flag]:
+            parts.setdefault(part, {})[field.name] = values[name].value
+        elif values[name].present:
+            raise ValueError(f"--{name} is a flag of --{flag}={part}, and --{flag} is {chosen[flag]!r}.")
     top = parts.pop("", {})
-    method = METHODS.get(top["method"])
-    options = method.Config(**parts.pop(top["method"], {})) if method else None
+    method, loss = METHODS.get(values.method), LOSS_OPTIONS.get(values.density_loss)
+    options = method.Config(**parts.pop(values.method, {})) if method else None
+    loss_options = loss(**parts.pop(values.density_loss, {})) if loss else None
     types: dict[str, Callable] = {field.name: type(field.default) for field in dataclasses.fields(ExperimentConfig)}
-    return ExperimentConfig(**top, options=options, **{name: types[name](**part) for name, part in parts.items()})
+    owners = {name: types[name](**part) for name, part in parts.items()}
+    return ExperimentConfig(**top, options=options, loss_options=loss_options, **owners)
 
 
 def to_lines(config: ExperimentConfig) -> list[str]:
     """Returns the flags, one a line, that differ from their defaults: a flagfile that gives an equal config."""
     lines = []
     for name, field, part in _fields():
-        if part in METHODS and part != config.method:
+        owners = {"": config, config.method: config.options, config.density.loss: config.loss_options}
+        owner = owners.get(part, getattr(config, part, None))
+        if owner is None:
             continue
-        owner = config.options if part in METHODS else getattr(config, part) if part else config
         value = getattr(owner, field.name)
         if value != field.default:
             lines.append(f"--{name}={str(value).lower() if isinstance(value, bool) else value}")
@@ -115,20 +119,27 @@ def _fields():
         if dataclasses.is_dataclass(field.default):
             for inner in dataclasses.fields(field.default):
                 yield f"{field.name}_{inner.name}", inner, field.name
-        elif field.name != "options":
+        elif field.name not in ("options", "loss_options"):
             yield field.name, field, ""
     for name, method in METHODS.items():
         for field in dataclasses.fields(method.Config):
+            yield f"{name}_{field.name}", field, name
+    for name, options in LOSS_OPTIONS.items():
+        for field in dataclasses.fields(options):
             yield f"{name}_{field.name}", field, name
 
 
 def _help(field, part):
     """Returns what the docstring of the dataclass says of a field."""
-    owner = (
-        METHODS[part].Config if part in METHODS else type(getattr(ExperimentConfig, part)) if part else ExperimentConfig
-    )
-    attributes = inspect.cleandoc(owner.__doc__ or "").partition("Attributes:")[2]
-    found = re.search(rf"^  {field}: (.*?)(?=^  \w+: |\Z)", attributes, re.DOTALL | re.MULTILINE)
+    if part in METHODS:
+        owner = METHODS[part].Config
+    elif part in LOSS_OPTIONS:
+        owner = LOSS_OPTIONS[part]
+    else:
+        owner = type(getattr(ExperimentConfig, part)) if part else ExperimentConfig
+    # A loss is described by the arguments of its constructor.
+    described = re.split(r"^(?:Attributes|Args):", inspect.cleandoc(owner.__doc__ or ""), flags=re.MULTILINE)[-1]
+    found = re.search(rf"^  {field}: (.*?)(?=^  \w+: |^\S|\Z)", described, re.DOTALL | re.MULTILINE)
     if not found:
         raise TypeError(f"The docstring of {owner.__name__} does not describe {field!r}.")
     return " ".join(found[1].split())

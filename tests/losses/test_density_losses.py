@@ -1,11 +1,25 @@
+import json
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfcount.losses import DENSITY_LOSSES
+from tfcount.losses.annotations import DensityTargetLoss
 from tfcount.losses.block_count import BlockCountLoss, BlockHuberLoss, block_count, block_huber
 from tfcount.losses.density_l2 import density_l2
+from tfcount.ops.density import density_map
+
+TARGET_LOSSES = [name for name, loss in DENSITY_LOSSES.items() if issubclass(loss, DensityTargetLoss)]
+
+
+def truth(rng):
+    """Five people in each of three images of 64 x 48 pixels, 8 x 6 cells."""
+    return {
+        "points": rng.uniform(0, [48, 64], (3, 5, 2)).astype("float32"),
+        "point_mask": np.ones((3, 5), "float32"),
+    }
 
 
 def test_density_l2_golden():
@@ -62,16 +76,9 @@ def test_block_sizes_must_be_positive(loss):
         loss(sizes=(0, 1))
 
 
-@pytest.mark.parametrize("name", DENSITY_LOSSES)
-class TestEveryDensityLoss:
-    def test_one_value_an_example(self, name, rng):
-        y_true, y_pred = rng.random((2, 3, 8, 8, 1)).astype("float32")
-        loss = DENSITY_LOSSES[name]()
-        assert loss.call(y_true, y_pred).shape == (3,)
-        one = loss.call(y_true[1:2], y_pred[1:2])
-        np.testing.assert_allclose(loss.call(y_true, y_pred)[1], one[0], rtol=1e-5)
-
-    def test_zero_at_the_optimum_and_for_empty_images(self, name, rng):
+@pytest.mark.parametrize("name", TARGET_LOSSES)
+class TestTargetLosses:
+    def test_zero_at_the_optimum(self, name, rng):
         density = rng.random((2, 8, 8, 1)).astype("float32")
         np.testing.assert_array_equal(DENSITY_LOSSES[name]().call(density, density), [0, 0])
         np.testing.assert_array_equal(DENSITY_LOSSES[name]().call(0 * density, 0 * density), [0, 0])
@@ -90,22 +97,97 @@ class TestEveryDensityLoss:
             difference = (loss.call(y_true, y_pred + step) - loss.call(y_true, y_pred - step)) / 2e-4
             assert gradient[index] == pytest.approx(float(difference[0]), rel=1e-5)
 
-    def test_eager_equals_graph(self, name, rng):
-        y_true, y_pred = rng.random((2, 2, 5, 6, 1)).astype("float32")
+    def test_the_target_is_drawn_of_points_where_there_is_none(self, name, rng):
+        y_true, y_pred = truth(rng), rng.random((3, 8, 6, 1)).astype("float32")
+        sigma = np.full((3, 5), 6.0, "float32")
+        density = density_map(y_true["points"], y_true["point_mask"], sigma, 8, 6, 8)
+        loss = DENSITY_LOSSES[name](stride=8, sigma=6.0)
+        expected = loss.call(density, y_pred)
+        np.testing.assert_allclose(loss.call(y_true, y_pred), expected, rtol=1e-5)
+        np.testing.assert_allclose(
+            loss.call({**y_true, "density": density}, 0 * y_pred), loss.call(density, 0 * y_pred)
+        )
+
+    def test_sigma_must_be_positive(self, name):
+        with pytest.raises(ValueError, match="`sigma` must be positive. Received: sigma=0.0"):
+            DENSITY_LOSSES[name](sigma=0.0)
+
+
+@pytest.mark.parametrize("name", DENSITY_LOSSES)
+class TestEveryDensityLoss:
+    def test_one_value_an_example(self, name, rng):
+        y_true, y_pred = truth(rng), rng.random((3, 8, 6, 1)).astype("float32")
         loss = DENSITY_LOSSES[name]()
-        graph = tf.function(loss.call, input_signature=[tf.TensorSpec([None, None, None, 1])] * 2)
-        np.testing.assert_allclose(graph(y_true, y_pred), loss.call(y_true, y_pred), rtol=1e-5)
+        values = loss.call(y_true, y_pred)
+        assert values.shape == (3,) and np.all(np.isfinite(values))
+        one = loss.call({key: value[1:2] for key, value in y_true.items()}, y_pred[1:2])
+        np.testing.assert_allclose(values[1], one[0], rtol=1e-3)
+
+    def test_padding_is_free_and_may_be_anything(self, name, rng):
+        y_true, y_pred = truth(rng), rng.random((3, 8, 6, 1)).astype("float32")
+        loss = DENSITY_LOSSES[name]()
+        padded = {
+            "points": np.pad(y_true["points"], [[0, 0], [0, 4], [0, 0]], constant_values=np.nan),
+            "point_mask": np.pad(y_true["point_mask"], [[0, 0], [0, 4]]),
+        }
+        np.testing.assert_allclose(loss.call(padded, y_pred), loss.call(y_true, y_pred), rtol=1e-3)
+
+    def test_empty_images_and_empty_maps_have_finite_gradients(self, name, rng):
+        y_true = truth(rng)
+        y_true["point_mask"][1] = 0
+        loss = DENSITY_LOSSES[name]()
+        for density in (rng.random((3, 8, 6, 1)), np.zeros((3, 8, 6, 1)), np.full((3, 8, 6, 1), 50.0)):
+            y_pred = tf.constant(density, tf.float32)
+            with tf.GradientTape() as tape:
+                tape.watch(y_pred)
+                values = loss.call(y_true, y_pred)
+            gradient = tape.gradient(values, y_pred).numpy()
+            assert np.all(np.isfinite(values)) and np.all(np.isfinite(gradient))
+            # Nobody there: less density is better, and none costs nothing.
+            if density.any():
+                assert values[1] > 0 and np.all(gradient[1] > 0)
+            else:
+                assert float(values[1]) == pytest.approx(0, abs=1e-6)
+
+    def test_eager_equals_graph(self, name, rng):
+        y_true, y_pred = truth(rng), rng.random((3, 8, 6, 1)).astype("float32")
+        loss = DENSITY_LOSSES[name]()
+        points = {"points": tf.TensorSpec([None, None, 2]), "point_mask": tf.TensorSpec([None, None])}
+        graph = tf.function(loss.call, input_signature=[points, tf.TensorSpec([None, None, None, 1])])
+        np.testing.assert_allclose(graph(y_true, y_pred), loss.call(y_true, y_pred), rtol=1e-4)
 
     def test_json_round_trip(self, name, rng):
-        loss = DENSITY_LOSSES[name]()
-        copy = type(loss).from_config(loss.get_config())
-        y_true, y_pred = rng.random((2, 2, 4, 4, 1)).astype("float32")
+        loss = DENSITY_LOSSES[name](stride=4)
+        copy = type(loss).from_config(json.loads(json.dumps(loss.get_config())))
+        y_true, y_pred = truth(rng), rng.random((3, 8, 6, 1)).astype("float32")
         np.testing.assert_array_equal(copy.call(y_true, y_pred), loss.call(y_true, y_pred))
 
     def test_trains_in_plain_keras(self, name, rng):
-        """The losses are of use without anything else of tfcount."""
-        model = keras.Sequential([keras.layers.Conv2D(1, 3, padding="same")])
+        """The losses are of use without anything else of tfcount; `compile` takes one tensor for each output."""
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((64, 48, 3)), keras.layers.Conv2D(1, 8, 8, activation="relu")])
         model.compile(optimizer=keras.optimizers.Adam(0.01), loss=DENSITY_LOSSES[name]())
-        images = rng.random((4, 8, 8, 3)).astype("float32")
-        history = model.fit(images, images.sum(-1, keepdims=True), epochs=15, verbose=0)
+        y_true = truth(rng)
+        images = np.zeros((3, 64, 48, 3), "float32")
+        for image, points in zip(images, y_true["points"].astype(int), strict=True):
+            image[points[:, 1] // 8 * 8, points[:, 0] // 8 * 8] = 1.0
+        tensor = np.concatenate([y_true["points"], y_true["point_mask"][..., None]], -1)
+        history = model.fit(images, tensor, epochs=120, verbose=0)
         assert history.history["loss"][-1] < 0.7 * history.history["loss"][0]
+
+    @pytest.mark.parametrize("broken", ["density", "points"])
+    def test_what_is_not_finite_stops(self, name, broken, rng):
+        y_true, y_pred = truth(rng), rng.random((3, 8, 6, 1)).astype("float32")
+        if broken == "points":
+            y_true["points"][0, 0, 0] = np.nan
+        else:
+            y_pred[1, 2, 3] = np.inf
+        with pytest.raises(tf.errors.InvalidArgumentError, match="a point is not finite|the density is not finite"):
+            DENSITY_LOSSES[name]().call(y_true, y_pred)
+
+    def test_other_kinds_of_truth_are_refused(self, name, rng):
+        y_pred = rng.random((3, 8, 6, 1)).astype("float32")
+        with pytest.raises(ValueError, match=r"`y_true` must have `points` and `point_mask`. Received: \['heads'\]"):
+            DENSITY_LOSSES[name]().call({"heads": np.zeros((3, 2, 2))}, y_pred)
+        with pytest.raises(ValueError, match=r"a tensor \(batch, m, 3\) of x, y and mask. Received: shape \(3, 2, 2\)"):
+            DENSITY_LOSSES[name]().call(np.zeros((3, 2, 2)), y_pred)

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from tfcount import evaluation, experiment
 from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
-from tfcount.data.streams import DataConfig, DensityConfig
+from tfcount.data.streams import DataConfig
+from tfcount.losses.density_l2 import DensityL2Loss
 from tfcount.methods import l2sm
 from tfcount.models import build_counter
 from tfcount.models.l2sm import MULTIPLE, SCALES
@@ -22,7 +23,7 @@ def build(**options):
     config = l2sm.Config(**options)
     names = ("divisions", "groups", "centers", "scaling")
     counter = build_counter("l2sm", encoder_name="compact", **{name: getattr(config, name) for name in names})
-    return l2sm.build(config, counter, DensityConfig())
+    return l2sm.build(config, counter, DensityL2Loss)
 
 
 def batch(rng, images=2, people=40):
@@ -36,6 +37,7 @@ def batch(rng, images=2, people=40):
         "points": points,
         "point_mask": mask,
         "sigma": sigma,
+        "span": np.tile(np.float32([0.25, 0.75]), (images, 1)),
         "density": density_map(points, mask, sigma, SIDE // 4, SIDE // 4, 4).numpy(),
         "count": mask.sum(-1),
     }
@@ -79,7 +81,7 @@ class TestTargets:
     def test_hold_the_people_of_their_regions(self, rng, transform, factor):
         method, one = build(divisions=3, transform_targets=transform), batch(rng)
         chosen = regions.choose(tf.ones([2, 3, 3], bool), tf.fill([2, 3, 3], factor), SIDE // 8, SIDE // 8)
-        target = method._scaled_target(one, chosen)
+        target = method._scaled_truth(one, chosen)["density"]
         assert not np.any(np.asarray(target) * (1 - np.asarray(regions.inside_scaled(chosen))))
         for image in range(2):
             for row in range(3):
@@ -98,11 +100,12 @@ class TestTargets:
         method = build(divisions=1)
         points = np.array([[[44.0, 44.0]]], "float32")
         one = {"points": points, "point_mask": np.ones((1, 1), "float32"), "sigma": np.full((1, 1), 6.0, "float32")}
+        one["span"] = np.array([[0.0, 1.0]], "float32")
         one["density"] = density_map(points, one["point_mask"], one["sigma"], SIDE // 4, SIDE // 4, 4)
         peaks = []
         for factor in (1.0, 2.0):
             chosen = regions.choose(tf.ones([1, 1, 1], bool), tf.fill([1, 1, 1], factor), SIDE // 8, SIDE // 8)
-            target = np.asarray(method._scaled_target(one, chosen))[0, ..., 0]
+            target = np.asarray(method._scaled_truth(one, chosen)["density"])[0, ..., 0]
             peaks.append(target.max())
             row, column = np.unravel_index(target.argmax(), target.shape)
             assert abs(8 * (row + 0.5) - 44 * factor) <= 4 and abs(8 * (column + 0.5) - 44 * factor) <= 4

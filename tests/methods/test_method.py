@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfcount import experiment
 from tfcount.config import TrainConfig
-from tfcount.data.streams import DensityConfig
+from tfcount.losses.density_l2 import DensityL2Loss
 from tfcount.methods import supervised
 from tfcount.models import build_counter
 
@@ -21,7 +21,7 @@ def batch(rng, images=4):
 
 def build(config):
     keras.utils.set_random_seed(0)
-    method = supervised.build(supervised.Config(), build_counter("mcnn"), DensityConfig())
+    method = supervised.build(supervised.Config(), build_counter("mcnn"), DensityL2Loss)
     optimizer = experiment.build_optimizer(config)
     optimizer.build(method.trainable_variables)
     method.compile(optimizer=optimizer, jit_compile=False)
@@ -98,7 +98,7 @@ def test_the_whole_gradient_is_clipped(two_replicas, rng, replicas):
     scope = two_replicas.scope if replicas == 2 else contextlib.nullcontext
     with scope():
         keras.utils.set_random_seed(0)
-        method = supervised.build(supervised.Config(), build_counter("mcnn"), DensityConfig())
+        method = supervised.build(supervised.Config(), build_counter("mcnn"), DensityL2Loss)
         config = TrainConfig(
             steps=1, warmup_steps=0, learning_rate=1.0, schedule="constant", optimizer="sgd", momentum=0.0,
             weight_decay=0.0, ema=0.0, clip_norm=0.01,

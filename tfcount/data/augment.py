@@ -1,7 +1,8 @@
 """Augmentation: functions from an example to an example, stateless, so that a stream is a function of its seed.
 
-An example is a dict with `image` (height, width, 3), 0..255, `points` (n, 2), (x, y) in pixels, and `sigma` (n,), the
-width of each head's kernel, pixels.
+An example is a dict with `image` (height, width, 3), 0..255, `points` (n, 2), (x, y) in pixels, `sigma` (n,), the width
+of each head's kernel, pixels, and `span` (2,), the places of its top and bottom in the image it was cut from: 0 is the
+top of that image and 1 its bottom.
 """
 
 import math
@@ -46,8 +47,10 @@ def random_scaled_crop(example: dict, size: int, smallest: float, largest: float
     at_edge = tf.equal(tf.cast(corner + window, tf.float32), tf.cast(sides, tf.float32))[::-1]
     inside = (points >= 0) & ((points < size) | (at_edge & (points <= size)))
     inside = tf.reduce_all(inside, -1)
+    span = tf.cast(tf.stack([top, top + window]), tf.float32) / tf.cast(sides[0], tf.float32)
     return {
         **example,
+        "span": span,
         "image": image,
         "points": tf.boolean_mask(points, inside),
         "sigma": tf.boolean_mask(example["sigma"] * zoom, inside),

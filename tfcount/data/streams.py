@@ -67,7 +67,7 @@ class DensityConfig:
     """How points become a density target, and how a predicted density is compared with it.
 
     Attributes:
-      loss: compares the predicted density with the target.
+      loss: compares the predicted density with the points, or with the density they make.
       kernel: fixed draws every head with the same sigma, adaptive with 0.3 of the mean distance to its three neighbors.
       sigma: standard deviation of the fixed kernel, pixels of the image before scaling.
     """
@@ -119,8 +119,9 @@ class TrainingData:
         """Returns the endless stream of crops of the images with all points, or of whole images.
 
         Each batch is a dict: `image` (batch, crop, crop, 3) uint8, `points` (batch, n, 2), `point_mask` and `sigma`
-        (batch, n) float32, padded to 16, 32, 64 ... points, `density` (batch, ceil(crop / stride),
-        ceil(crop / stride), 1) float32, people per cell, and `count` (batch,) float32, the points inside the crop.
+        (batch, n) float32, padded to 16, 32, 64 ... points, `span` (batch, 2) float32, the top and bottom of the crop
+        as parts of the height of the image, `density` (batch, ceil(crop / stride), ceil(crop / stride), 1) float32,
+        people per cell, and `count` (batch,) float32, the points inside the crop.
         Batch k depends on nothing but the seed and k. Of whole images, the sides take the place of `crop`, and the
         parts of one make the batch.
 
@@ -155,7 +156,12 @@ class TrainingData:
     def _varied(self, position, serialized):
         record = schema.parse_image(serialized)
         points = record["points"]
-        example = {"image": decode_image(record["image"]), "points": points, "sigma": self.density.sigmas(points)}
+        example = {
+            "image": decode_image(record["image"]),
+            "points": points,
+            "sigma": self.density.sigmas(points),
+            "span": tf.constant([0.0, 1.0]),
+        }
         seeds = tf.unstack(tf.random.split(tf.stack([tf.cast(self.seed, tf.int64), position]), 3))
         data = self.data
         if data.long_side or data.short_side:
@@ -188,6 +194,7 @@ class TrainingData:
             "image": tf.reshape(tf.transpose(image, [0, 2, 1, 3, 4]), [division**2, height, width, 3]),
             "points": example["points"][None] - tf.cast(corner[:, None], tf.float32),
             "sigma": tf.tile(example["sigma"][None], [division**2, 1]),
+            "span": tf.cast(tf.stack([rows, rows + 1], 1), tf.float32) / division,
             "point_mask": tf.cast((cell[:, 0] == columns[:, None]) & (cell[:, 1] == rows[:, None]), tf.float32),
         }
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-import keras
 from keras import ops
+
+from tfcount.losses.annotations import DensityTargetLoss
 
 BLOCK_SIZES = (1, 2, 4, 8, 32)
 # Where squares become absolute values, see `block_huber`, people for a block of one cell.
@@ -82,22 +83,26 @@ def _sum_blocks(y_true, y_pred, sizes, penalty):
     return total
 
 
-class BlockCountLoss(keras.losses.Loss):
-    """Makes the counts in blocks of several sizes right, see `block_count`.
+class BlockCountLoss(DensityTargetLoss):
+    """Makes the counts in blocks of several sizes right, see `block_count` and `DensityTargetLoss`.
 
     Args:
+      stride: side of a cell, pixels.
+      sigma: width of the Gaussian of each head, pixels, where the target must be drawn.
       sizes: sides of the blocks, cells.
     """
 
-    def __init__(self, sizes: Sequence[int] = BLOCK_SIZES, name="block_count", **kwargs):
-        super().__init__(name=name, **kwargs)
+    def __init__(
+        self, stride: int = 8, sigma: float = 4.0, sizes: Sequence[int] = BLOCK_SIZES, name="block_count", **kwargs
+    ):
+        super().__init__(stride, sigma, name=name, **kwargs)
         if not sizes or min(sizes) < 1:
             raise ValueError(f"`sizes` must be positive numbers of cells. Received: sizes={sizes}.")
         self.sizes = tuple(sizes)
 
-    def call(self, y_true, y_pred):
+    def compare(self, target, density):
         """Returns one value per example, `(batch,)`."""
-        return block_count(y_true, y_pred, self.sizes)
+        return block_count(target, density, self.sizes)
 
     def get_config(self):
         """Returns the arguments of the constructor."""
@@ -108,12 +113,16 @@ class BlockHuberLoss(BlockCountLoss):
     """Makes the counts in blocks of several sizes right, from random weights on, see `block_huber`.
 
     Args:
+      stride: side of a cell, pixels.
+      sigma: width of the Gaussian of each head, pixels, where the target must be drawn.
       sizes: sides of the blocks, cells.
     """
 
-    def __init__(self, sizes: Sequence[int] = BLOCK_SIZES, name="block_huber", **kwargs):
-        super().__init__(sizes, name=name, **kwargs)
+    def __init__(
+        self, stride: int = 8, sigma: float = 4.0, sizes: Sequence[int] = BLOCK_SIZES, name="block_huber", **kwargs
+    ):
+        super().__init__(stride, sigma, sizes, name=name, **kwargs)
 
-    def call(self, y_true, y_pred):
+    def compare(self, target, density):
         """Returns one value per example, `(batch,)`."""
-        return block_huber(y_true, y_pred, self.sizes)
+        return block_huber(target, density, self.sizes)

@@ -1,7 +1,8 @@
 """The density loss that most counters are trained with."""
 
-import keras
 from keras import ops
+
+from tfcount.losses.annotations import DensityTargetLoss
 
 
 def density_l2(y_true, y_pred):
@@ -25,9 +26,12 @@ def density_l2(y_true, y_pred):
     return 0.5 * ops.sum(ops.square(y_pred - y_true), axis=(1, 2, 3))
 
 
-class DensityL2Loss(keras.losses.Loss):
-    """Makes the predicted density equal the target in every cell, see `density_l2`."""
+class DensityL2Loss(DensityTargetLoss):
+    """Makes the predicted density equal the target in every cell, see `density_l2` and `DensityTargetLoss`."""
 
-    def call(self, y_true, y_pred):
+    def __init__(self, stride: int = 8, sigma: float = 4.0, name="density_l2", **kwargs):
+        super().__init__(stride, sigma, name=name, **kwargs)
+
+    def compare(self, target, density):
         """Returns one value per example, `(batch,)`."""
-        return density_l2(y_true, y_pred)
+        return density_l2(target, density)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfcount.data.streams import TrainingData
 from tfcount.layers.multipolar_centers import MultipolarCenters
-from tfcount.losses import DENSITY_LOSSES
+from tfcount.losses.annotations import DensityTargetLoss
 from tfcount.losses.center import center_loss
 from tfcount.methods.method import Method
 from tfcount.models.counter import Counter
@@ -75,13 +75,14 @@ class L2SM(Method):
 
     Args:
       counter: the counter `l2sm`.
-      density_loss: `(target, density) -> (batch,)`.
+      density_loss: `(batch, density) -> (batch,)`, of the first map.
+      rescaled_loss: the same for scaled regions, whose cells are larger.
       config: the weights.
     """
 
-    def __init__(self, counter: Counter, density_loss, config: Config, **kwargs):
+    def __init__(self, counter: Counter, density_loss, rescaled_loss, config: Config, **kwargs):
         super().__init__(counter, **kwargs)
-        self.density_loss = density_loss
+        self.density_loss, self.rescaled_loss = density_loss, rescaled_loss
         self.config = config
         self.learns_scales = config.scaling == "center"
         self.centers = MultipolarCenters(config.centers, config.center_rate, name="centers")
@@ -109,14 +110,14 @@ class L2SM(Method):
         scales = head.scales(features, densities, group)
         chosen = head.choose(features, group, scales)
         scaled = head.repredict(features, chosen)
-        target = self._scaled_target(batch, chosen)
+        truth = self._scaled_truth(batch, chosen)
 
         def sum_of_images(values):
             return tf.math.unsorted_segment_sum(values, chosen.image, images)
 
         losses = {
-            "density": self.density_loss.call(batch["density"], first),
-            "rescaled": self.config.rescaled_weight * sum_of_images(self.density_loss.call(target, scaled)),
+            "density": self.density_loss.call(batch, first),
+            "rescaled": self.config.rescaled_weight * sum_of_images(self.rescaled_loss.call(truth, scaled)),
         }
         if self.learns_scales:
             places = tf.stack([chosen.image, chosen.row, chosen.column], 1)
@@ -127,23 +128,23 @@ class L2SM(Method):
                 self.centers.update(tf.stop_gradient(relative), index)
         return losses
 
-    def _scaled_target(self, batch, chosen):
-        """Returns the target of the scaled regions, people per scaled cell, `(n, h, w, 1)`."""
+    def _scaled_truth(self, batch, chosen):
+        """Returns what the scaled regions show, as losses take it; the density is `(n, h, w, 1)`, people per cell."""
         if not self.config.transform_targets:
-            return regions.share_out(batch["density"], chosen, MULTIPLE)
+            return {"density": regions.share_out(batch["density"], chosen, MULTIPLE)}
         corner = BASE_STRIDE * tf.cast(tf.stack([chosen.left, chosen.top], 1), tf.float32)
         end = BASE_STRIDE * tf.cast(tf.stack([chosen.right, chosen.bottom], 1), tf.float32)
         scale = tf.stop_gradient(tf.stack([chosen.scale_x, chosen.scale_y], 1))
         points = tf.gather(batch["points"], chosen.image)
         # Crops are closed at their right and lower edge, regions inside of them are not.
-        side = tf.cast(STRIDE * tf.shape(batch["density"])[2:0:-1], tf.float32)
-        end = tf.where(end == side, end + 1.0, end)
+        sides = tf.cast(STRIDE * tf.shape(batch["density"])[2:0:-1], tf.float32)
+        end = tf.where(end == sides, end + 1.0, end)
         within = tf.reduce_all((points >= corner[:, None]) & (points < end[:, None]), -1)
         mask = tf.gather(batch["point_mask"], chosen.image) * tf.cast(within, tf.float32)
         height, width = tf.unstack(tf.shape(regions.inside_scaled(chosen))[1:3])
         # "Keeping the same peaks": heads move apart, their kernels stay.
         moved = (points - corner[:, None]) * scale[:, None]
-        return density_map(
+        density = density_map(
             moved,
             mask,
             tf.gather(batch["sigma"], chosen.image),
@@ -153,6 +154,19 @@ class L2SM(Method):
             rows=chosen.height,
             columns=chosen.width,
         )
+        # Where the scaled map, with what is beyond the region, would lie in the image.
+        span = tf.gather(batch["span"], chosen.image)
+        image_pixels = (span[:, 1] - span[:, 0]) / sides[1]
+        top = span[:, 0] + corner[:, 1] * image_pixels
+        bottom = top + tf.cast(height * BASE_STRIDE, tf.float32) / scale[:, 1] * image_pixels
+        return {
+            "points": moved,
+            "point_mask": mask,
+            "density": density,
+            "span": tf.stack([top, bottom], 1),
+            # The unit of length is that of the first map.
+            "side": tf.fill(tf.shape(top), tf.reduce_max(sides)),
+        }
 
     def write_summaries(self, examples):
         """Writes centers, scale factors, and pictures of the regions that are looked at again."""
@@ -193,15 +207,21 @@ def train_dataset(config: Config, data: TrainingData) -> tf.data.Dataset:
     return data.labeled()
 
 
-def build(config: Config, counter, density_config) -> L2SM:
-    """Builds the method around a counter.
+def build(config: Config, counter, density_loss) -> L2SM:
+    """Builds the method around a counter; `density_loss(stride)` makes the losses.
 
     Raises:
-      ValueError: if the counter has no scales to learn.
+      ValueError: if the counter has no scales to learn, or the loss needs points where there are none.
     """
     if counter.trained_by != "l2sm":
         raise ValueError(f"--method=l2sm trains --counter=l2sm. Received: {counter.name!r}.")
-    return L2SM(counter, DENSITY_LOSSES[density_config.loss](), config)
+    rescaled_loss = density_loss(BASE_STRIDE)
+    if not config.transform_targets and not isinstance(rescaled_loss, DensityTargetLoss):
+        raise ValueError(
+            "--l2sm_transform_targets=false enlarges target densities, and --density_loss compares with points: choose "
+            "another of both."
+        )
+    return L2SM(counter, density_loss(counter.stride), rescaled_loss, config)
 
 
 def draw_regions(image, before, after, index, scales) -> np.ndarray:

@@ -1,11 +1,10 @@
-"""Training on images with all points: the density that a counter predicts against the one the points make."""
+"""Training on images with all points: the density that a counter predicts against the points."""
 
 import dataclasses
 
 import tensorflow as tf
 
 from tfcount.data.streams import TrainingData
-from tfcount.losses import DENSITY_LOSSES
 from tfcount.methods.method import Method
 
 
@@ -15,11 +14,11 @@ class Config:
 
 
 class Supervised(Method):
-    """Makes the predicted density equal that of the points.
+    """Makes the predicted density that of the points, as the density loss understands it.
 
     Args:
       counter: the network to train.
-      density_loss: `(target, density) -> (batch,)`.
+      density_loss: `(batch, density) -> (batch,)`, one of `tfcount.losses.DENSITY_LOSSES`.
     """
 
     def __init__(self, counter, density_loss, **kwargs):
@@ -30,7 +29,7 @@ class Supervised(Method):
     def compute_losses(self, batch, training):
         """Returns the density loss of each image."""
         density = self.counter(batch["image"], training=training)
-        return {"density": self.density_loss.call(batch["density"], density)}
+        return {"density": self.density_loss.call(batch, density)}
 
 
 def train_dataset(config: Config, data: TrainingData) -> tf.data.Dataset:
@@ -38,6 +37,6 @@ def train_dataset(config: Config, data: TrainingData) -> tf.data.Dataset:
     return data.labeled()
 
 
-def build(config: Config, counter, density_config) -> Supervised:
-    """Builds the method around a counter."""
-    return Supervised(counter, DENSITY_LOSSES[density_config.loss]())
+def build(config: Config, counter, density_loss) -> Supervised:
+    """Builds the method around a counter; `density_loss(stride)` makes the loss."""
+    return Supervised(counter, density_loss(counter.stride))

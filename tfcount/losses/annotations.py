@@ -1,0 +1,94 @@
+"""What a density loss is given as truth: points, and what was already made of them."""
+
+import keras
+import tensorflow as tf
+
+from tfcount.ops.density import density_map
+
+
+def points_of(y_true) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the annotated points and which of them are real.
+
+    Args:
+      y_true: a dict with `points` (batch, m, 2), (x, y) in pixels, and `point_mask` (batch, m), 1 for points and 0 for
+        padding; or, for `keras.Model.compile`, which takes one tensor for each output, a tensor (batch, m, 3) of x, y
+        and mask.
+
+    Returns:
+      `(batch, m, 2)` float32, 0 where there is padding, and `(batch, m)` float32.
+
+    Raises:
+      ValueError: if it is neither.
+      tf.errors.InvalidArgumentError: if a point is not finite.
+    """
+    if isinstance(y_true, dict):
+        if not {"points", "point_mask"} <= set(y_true):
+            raise ValueError(f"`y_true` must have `points` and `point_mask`. Received: {sorted(y_true)}.")
+        points, mask = tf.cast(y_true["points"], tf.float32), tf.cast(y_true["point_mask"], tf.float32)
+    else:
+        y_true = tf.cast(y_true, tf.float32)
+        if y_true.shape.rank != 3 or y_true.shape[-1] != 3:
+            raise ValueError(
+                "`y_true` must be a dict with `points` and `point_mask`, or a tensor (batch, m, 3) of x, y and mask. "
+                f"Received: shape {y_true.shape}."
+            )
+        points, mask = y_true[..., :2], y_true[..., 2]
+    points = tf.where(mask[..., None] > 0, points, 0.0)
+    return tf.debugging.check_numerics(points, "a point is not finite"), mask
+
+
+def finite(density) -> tf.Tensor:
+    """Returns a density map, of 32-bit floats at least, and stops at one that is not finite: weights would be lost.
+
+    Raises:
+      tf.errors.InvalidArgumentError: if it is not.
+    """
+    density = tf.convert_to_tensor(density)
+    if density.dtype in (tf.float16, tf.bfloat16):
+        density = tf.cast(density, tf.float32)
+    return tf.debugging.check_numerics(density, "the density is not finite")
+
+
+class DensityTargetLoss(keras.losses.Loss):
+    """Compares the density with a target density: that which was drawn of the points already, or is drawn here.
+
+    Args:
+      stride: side of a cell, pixels.
+      sigma: width of the Gaussian of each head, pixels, where the target must be drawn.
+
+    Call:
+      y_true: see `points_of`; a dict may have `density` (batch, h, w, 1), people per cell, in place of points, and a
+        tensor of that shape is the target itself.
+      y_pred: `(batch, h, w, 1)` density, people per cell.
+      Returns `(batch,)`.
+    """
+
+    # Arguments that are flags, but for those that the targets of all methods share.
+    OPTIONS: tuple[str, ...] = ()
+
+    def __init__(self, stride: int = 8, sigma: float = 4.0, **kwargs):
+        super().__init__(**kwargs)
+        if not sigma > 0:
+            raise ValueError(f"`sigma` must be positive. Received: sigma={sigma}.")
+        self.stride, self.sigma = stride, sigma
+
+    def call(self, y_true, y_pred):
+        """Returns one value per example, `(batch,)`."""
+        y_pred = finite(y_pred)
+        if isinstance(y_true, dict):
+            target = y_true.get("density")
+        else:
+            target = y_true if len(y_true.shape) == 4 else None
+        if target is None:
+            points, mask = points_of(y_true)
+            height, width = tf.shape(y_pred)[1], tf.shape(y_pred)[2]
+            target = density_map(points, mask, tf.fill(tf.shape(mask), self.sigma), height, width, self.stride)
+        return self.compare(target, y_pred)
+
+    def compare(self, target, density):
+        """Returns the loss of densities `(batch, h, w, 1)`, one value per example."""
+        raise NotImplementedError
+
+    def get_config(self):
+        """Returns the arguments of the constructor."""
+        return {**super().get_config(), "stride": self.stride, "sigma": self.sigma}
