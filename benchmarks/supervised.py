@@ -1,12 +1,14 @@
 """A counter that is trained with `supervised`, as the benchmarks of training need it."""
 
+import dataclasses
+
 from measuring import records
 import tensorflow as tf
 
 from tfcount import experiment
 from tfcount.config import EncoderConfig, ExperimentConfig
 from tfcount.data.records import Records
-from tfcount.data.streams import TrainingData
+from tfcount.data.streams import DensityConfig, TrainingData
 from tfcount.methods import METHODS
 from tfcount.models import build_counter
 
@@ -15,12 +17,13 @@ CONFIG = ExperimentConfig(encoder=EncoderConfig(weights="none"))
 TITLE = f"{CONFIG.counter}, {PRECISION}, batches of {CONFIG.train.batch_size} crops of {CONFIG.data.crop} pixels"
 
 
-def build(trainable: bool = True):
+def build(trainable: bool = True, density_loss: str = CONFIG.density.loss):
     """Returns the method, compiled as `experiment.train` does it, and its stream of batches."""
+    config = dataclasses.replace(CONFIG, density=DensityConfig(density_loss))
     with experiment.precision(PRECISION):
         counter = build_counter(CONFIG.counter, **experiment.counter_options(CONFIG))
         counter.encoder.trainable = trainable
-        method = METHODS[CONFIG.method].build(CONFIG.options, counter, CONFIG.density_loss)
+        method = METHODS[CONFIG.method].build(CONFIG.options, counter, config.density_loss)
     optimizer = experiment.build_optimizer(CONFIG.train)
     optimizer.build(method.trainable_variables)
     method.compile(optimizer=optimizer, jit_compile=False)

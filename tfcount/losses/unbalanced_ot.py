@@ -96,7 +96,7 @@ class UnbalancedOTLoss(keras.losses.Loss):
         point: str = "l1",
         terms: str = "transport,entropy,pixel,point",
         formulation: str = "paper",
-        tolerance: float = 0.03,
+        tolerance: float = 0.01,
         max_iterations: int = 100,
         name="unbalanced_ot",
         **kwargs,
