@@ -149,7 +149,7 @@ def test_a_picture_too_wide_for_jpeg(run, tmp_path):
     PIL.Image.new("RGB", (70_000, 16), "gray").save(tmp_path / "wide.png")
     output = tmp_path / "out"
     command("tfcount.predict", f"--savedmodel={run}", f"--output={output}", tmp_path / "wide.png")
-    assert sorted(os.listdir(output)) == ["counts.json", "wide.png_overlay.png"]
+    assert sorted(os.listdir(output)) == ["counts.json", "points.json", "wide.png_overlay.png"]
 
 
 def damage(crowds, folder, change):

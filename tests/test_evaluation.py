@@ -13,6 +13,7 @@ def dataset(examples):
             "id": tf.constant(f"image_{index}"),
             "image": tf.constant(image[None]),
             "points": tf.constant(points, tf.float32, shape=(len(points), 2)),
+            "boxes": tf.zeros((0, 4)),
             "count": tf.constant(count, tf.float32),
         }
 
@@ -62,3 +63,83 @@ def test_predictions_are_sorted():
     results = evaluation.evaluate(perfect, 8, dataset([(IMAGE, [[4, 4]], 1)] * 2))
     text = evaluate.predictions_csv(results[::-1])
     assert text == "image_id,ground_truth,predicted\nimage_0,1,1.0000\nimage_1,1,1.0000\n"
+
+
+class TestLocalization:
+    """A map with peaks of 1, 0.5 and 0.2 at the centers (12, 12), (44, 12) and (12, 44) of cells."""
+
+    PEAKS = (((12, 12), 1.0), ((44, 12), 0.5), ((12, 44), 0.2))
+
+    def density(self, images):
+        density = np.zeros((1, 8, 8, 1), np.float32)
+        for (x, y), value in self.PEAKS:
+            density[0, y // 8, x // 8] = value
+        return density
+
+    def results(self, heads, boxes=()):
+        image = np.zeros((64, 60, 3), np.uint8)
+        one = next(iter(dataset([(image, heads, len(heads))])))
+        one["boxes"] = tf.constant(boxes, tf.float32, shape=(len(boxes), 4))
+        return evaluation.evaluate(self.density, 8, [one], locate=True)
+
+    def test_by_hand(self):
+        """Heads 3 and 6 pixels from the first two peaks, and one that is missed; the third peak is nobody.
+
+        At 4 pixels one of three is found, at 8 two; of the predictions above 0.1 it is one and two of three. Over 1 to
+        100 pixels the first is found from 3 on, the second from 6 on; from 60 on, the missed head at (60, 60) is
+        paired with the third peak, 50.6 pixels away, or any other: from 51 on.
+        """
+        results = self.results([[12, 15], [50, 12], [60, 60]])
+        found = results[0].located
+        np.testing.assert_allclose(found.points, [point for point, _ in self.PEAKS])
+        np.testing.assert_allclose(found.scores, [1, 0.5, 0.2])
+        summary = evaluation.summarize_localization(results, threshold=0.1)
+        third, two_thirds = pytest.approx(1 / 3), pytest.approx(2 / 3)
+        assert summary["sigma_4"] == {"precision": third, "recall": third, "f1": third}
+        assert summary["sigma_8"] == {"precision": two_thirds, "recall": two_thirds, "f1": two_thirds}
+        assert summary["nwpu_small"] is None and summary["images"] == 1 and summary["threshold"] == 0.1
+        # Sigma 3 to 5: one; 6 to 49: two; from 50 = |(60, 60) - (44, 12)| rounded down, 50.6, so from 51: three.
+        assert summary["ucf_qnrf"]["recall"] == pytest.approx((3 * 1 + 45 * 2 + 50 * 3) / 300)
+
+    def test_the_threshold_is_that_of_the_largest_f1(self):
+        """With the first peak: F1 = 2 / (1 + 2); with two: 4 / (2 + 2) = 1; with three: 4 / 5. Between 0.5 and 0.2."""
+        threshold, f1 = evaluation.choose_threshold(self.results([[12, 15], [50, 12]]))
+        assert threshold == pytest.approx(0.35) and f1 == pytest.approx(1)
+        assert evaluation.choose_threshold(self.results([])) is None
+
+    def test_radii_of_boxes(self):
+        """Boxes of 10 x 20 pixels: radii int(5) and int(sqrt(500) / 2) = 11; a head 6 pixels away."""
+        results = self.results([[12, 18]], [[7, 8, 17, 28]])
+        summary = evaluation.summarize_localization(results, threshold=0.6)
+        assert summary["nwpu_small"]["f1"] == 0 and summary["nwpu_large"]["f1"] == 1
+
+    def test_what_lies_beyond_the_image_is_pulled_in(self):
+        """The last cells reach from 56 to 64, the image ends at 60."""
+
+        def last(images):
+            density = np.zeros((1, 8, 8, 1), np.float32)
+            density[0, 0, 7] = 1
+            return density
+
+        points, _ = evaluation.find_points(last(None)[0, ..., 0], 8, 64, 58)
+        assert points[0, 0] == 58
+
+    def test_needs_points(self):
+        results = evaluation.evaluate(self.density, 8, dataset([(np.zeros((64, 60, 3), np.uint8), [], 5)]), locate=True)
+        with pytest.raises(ValueError, match="--localization needs images with points, and none has them"):
+            evaluation.summarize_localization(results, 0.05)
+
+    def test_the_table_tells(self):
+        results = self.results([[12, 15], [50, 12], [60, 60]])
+        summary = {"dataset": "x", "split": "test", **evaluation.summarize(results)}
+        summary["localization"] = evaluation.summarize_localization(results, threshold=0.1)
+        text = evaluate.table(summary)
+        assert "heads at 8 pixels at most      0.667     0.667     0.667" in text
+        assert "peaks above 0.1 people a cell, 1 images" in text and "NWPU" not in text
+        json.dumps(summary, allow_nan=False)
+
+
+def test_sparsity():
+    """All cells of the one map but one of 12 are empty."""
+    summary = evaluation.summarize(evaluation.evaluate(perfect, 8, dataset([(IMAGE, [[4, 4]], 1)])))
+    assert summary["sparsity"] == pytest.approx(11 / 12)

@@ -214,14 +214,17 @@ class Validation(keras.callbacks.Callback):
         self.density, self.dataset, self.path, self.best = density, dataset, path, best
 
     def on_epoch_end(self, epoch, logs=None):
-        """Adds `val_mae` and `val_rmse` to the logs."""
+        """Adds `val_mae`, `val_rmse`, and `val_threshold` and `val_f1` of points to the logs."""
         counter = self.model.counter
         with averaged_weights(self.model):
-            results = evaluation.evaluate(self.density, counter.stride, self.dataset)
+            results = evaluation.evaluate(self.density, counter.stride, self.dataset, locate=True)
             truth = np.array([result.ground_truth for result in results])
             predicted = np.array([result.predicted for result in results])
             logs["val_mae"] = float(counting.mae(truth, predicted))
             logs["val_rmse"] = float(counting.rmse(truth, predicted))
+            chosen = evaluation.choose_threshold(results)
+            if chosen:
+                logs["val_threshold"], logs["val_f1"] = chosen
             better = logs["val_mae"] < self.best
             if better:
                 self.best = logs["val_mae"]

@@ -29,8 +29,11 @@ def main(argv):
     bar = tqdm.tqdm(
         streams.evaluation(records, config.data), total=len(records.rows), unit="image", desc=values.split, leave=False
     )
-    results = evaluation.evaluate(evaluation.density_function(counter), counter.stride, bar)
+    results = evaluation.evaluate(evaluation.density_function(counter), counter.stride, bar, values.localization)
     summary = {"dataset": manifest["dataset"], "split": values.split, **evaluation.summarize(results)}
+    if values.localization:
+        threshold = experiment.read_threshold(values.model_dir)
+        summary["localization"] = evaluation.summarize_localization(results, threshold)
     if "train" in manifest["splits"]:
         train_counts = [row.count for row in schema.read_index(records.folder, "train")]
         truth = [result.ground_truth for result in results]
@@ -73,9 +76,33 @@ def table(summary: dict) -> str:
         lines.append(f"  {'GAME':<8}{''.join(f'{value:>9.2f}' for value in summary['game'])}   levels 0 to 3")
     if summary["kendall_tau"] is not None:
         lines.append(f"  {'TAU':<8}{summary['kendall_tau']:>9.3f}   Kendall: are the images in the right order?")
+    lines.append(f"  {'SPARSITY':<8}{summary['sparsity']:>9.3f}   share of the cells with less than 0.001 people")
     if "mean_count_mae" in summary:
         lines.append(f"  {'MAE':<8}{summary['mean_count_mae']:>9.2f}   of always answering the mean count of train")
+    if "localization" in summary:
+        lines += _localization_lines(summary["localization"])
     return "\n".join(lines) + "\n"
+
+
+def _localization_lines(localization):
+    lines = [
+        f"  points: peaks above {localization['threshold']:.3g} people a cell, {localization['images']} images",
+        f"  {'':<26}{'precision':>10}{'recall':>10}{'F1':>10}",
+    ]
+    rows = {
+        "sigma_4": "heads at 4 pixels at most",
+        "sigma_8": "heads at 8 pixels at most",
+        "nwpu_small": "NWPU, small radii",
+        "nwpu_large": "NWPU, large radii",
+        "ucf_qnrf": "UCF-QNRF, 1 to 100 pixels",
+    }
+    for name, text in rows.items():
+        metrics = localization[name]
+        if metrics:
+            cells = ["-" if value is None else f"{value:.3f}" for key, value in metrics.items() if key != "auc"]
+            cells += [f"AUC {metrics['auc']:.3f}"] if metrics.get("auc") is not None else []
+            lines.append(f"  {text:<26}" + "".join(f"{cell:>10}" for cell in cells))
+    return lines
 
 
 def draw(results, summary: dict, records: Records) -> bytes:
@@ -132,6 +159,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("model_dir", None, "Folder of the run.", required=True)
     flags.DEFINE_string("data_dir", None, "Folder of records; the one that the run was trained on if not given.")
     flags.DEFINE_string("split", "test", "Split to count.")
+    flags.DEFINE_bool("localization", False, "Also measure the points that the counter finds.")
     flags.DEFINE_string(
         "output",
         None,

@@ -503,6 +503,16 @@ def _device_name():
     return platform.processor() or "CPU"
 
 
+def read_threshold(model_dir: str) -> float:
+    """Returns the threshold of peaks that is best for the held-out images and the weights `load_counter` loads.
+
+    It is the paper's where nothing was held out, or no one was found there.
+    """
+    validation = read_run(model_dir)["validation"]
+    best: dict = min(validation, key=lambda entry: entry.get("val_mae", math.inf), default={})
+    return best.get("val_threshold", evaluation.THRESHOLD)
+
+
 def read_run(model_dir: str) -> dict:
     """Returns what `run.json` says: seed, commit, versions, hardware, minutes of training, validations."""
     return _read_json(os.path.join(model_dir, RUN))

@@ -11,7 +11,7 @@ from tfcount import experiment, serving
 def main(argv):
     """Writes the next version of a SavedModel."""
     counter, _ = experiment.load_counter(flags.FLAGS.model_dir)
-    folder = serving.export(counter, flags.FLAGS.output)
+    folder = serving.export(counter, flags.FLAGS.output, experiment.read_threshold(flags.FLAGS.model_dir))
     sys.stdout.write(f"Written: {folder} (signatures `serving_default`, `density`)\n")
 
 

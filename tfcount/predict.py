@@ -1,4 +1,4 @@
-"""Counts people in pictures: `python -m tfcount.predict --savedmodel=savedmodels/sha picture.jpg folder/`."""
+"""Counts and finds people in pictures: `python -m tfcount.predict --savedmodel=savedmodels/sha picture.jpg folder/`."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import tqdm
 from absl import flags
 
 import tfcount.flags
-from tfcount import serving
+from tfcount import evaluation, serving
 from tfcount.files import write_file
 
 # Rows of cells that are drawn at a time.
@@ -21,11 +21,11 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def main(argv):
-    """Prints a table of counts, and writes overlays and a JSON if asked to; 1 if a picture could not be read."""
+    """Prints a table of counts, and writes overlays and JSON files if asked to; 1 if a picture could not be read."""
     paths = find_images(argv[1:])
     counter = serving.load(flags.FLAGS.savedmodel)
     output = flags.FLAGS.output
-    counts, failures = {}, 0
+    counts, people, failures = {}, {}, 0
     width = max(len(path) for path in paths)
     for path in tqdm.tqdm(paths, unit="image", disable=len(paths) == 1, leave=False):
         try:
@@ -38,7 +38,10 @@ def main(argv):
         counts[path] = float(density.sum(dtype=np.float64))
         tqdm.tqdm.write(f"{path:<{width}}  {counts[path]:>10.1f}", sys.stdout)
         if output:
-            drawn = draw_overlay(image, density, counter.stride, counts[path])
+            height, width = image.shape[:2]
+            points, scores = evaluation.find_points(density, counter.stride, height, width, counter.threshold)
+            people[path] = np.round(np.column_stack([points, scores]), 3).tolist()
+            drawn = draw_overlay(image, density, counter.stride, counts[path], points)
             # JPEG ends at 65,535 pixels a side.
             extension = ".jpg" if max(drawn.shape) < 65_500 else ".png"
             encoded = cv2.imencode(extension, drawn[..., ::-1])[1].tobytes()
@@ -47,7 +50,8 @@ def main(argv):
         sys.stdout.write(f"{f'{len(counts)} images':<{width}}  {sum(counts.values()):>10.1f}\n")
     if output:
         write_file(os.path.join(output, "counts.json"), json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
-        sys.stdout.write(f"Written: {output} (overlays, counts.json)\n")
+        write_file(os.path.join(output, "points.json"), json.dumps(people, ensure_ascii=False) + "\n")
+        sys.stdout.write(f"Written: {output} (overlays, counts.json, points.json: x, y, people per cell)\n")
     return 1 if failures else 0
 
 
@@ -74,14 +78,15 @@ def find_images(arguments) -> list[str]:
     return list({os.path.abspath(path): path for path in paths}.values())
 
 
-def draw_overlay(image, density, stride: int, count: float) -> np.ndarray:
-    """Draws a density map as a heat map over its image, with the count in a strip above.
+def draw_overlay(image, density, stride: int, count: float, points) -> np.ndarray:
+    """Draws a density map as a heat map over its image, the people as dots, and the count in a strip above.
 
     Args:
       image: `(height, width, 3)` uint8, RGB.
       density: `(h, w)` people per cell.
       stride: side of a cell, pixels.
       count: number to write.
+      points: `(n, 2)` people, (x, y) in pixels.
 
     Returns:
       `(height + strip, width, 3)` uint8, RGB.
@@ -107,6 +112,11 @@ def draw_overlay(image, density, stride: int, count: float) -> np.ndarray:
         heat = matplotlib.colormaps["inferno"](shown)[..., :3] * 255
         opacity = 0.75 * np.sqrt(shown)[..., None]
         drawn[strip:][part] = pixels * (1 - opacity) + heat * opacity
+    radius = max(1, round(2 * scale))
+    # A sixteenth of a pixel is OpenCV's finest position.
+    for x, y in np.round(16 * np.asarray(points)).astype(int).tolist():
+        for size, color in ((radius + 1, (0, 0, 0)), (radius, (90, 255, 120))):
+            cv2.circle(drawn[strip:], (x, y), 16 * size, color, -1, cv2.LINE_AA, 4)
     return drawn
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfcount import evaluation, experiment
 from tfcount.data.streams import decode_image
+from tfcount.ops.peaks import local_maxima
 from tfcount.ops.tiling import density_in_tiles
 
 
@@ -17,46 +18,59 @@ class CountingModule(tf.Module):
     """A counter with the signatures that TensorFlow Serving offers.
 
     `serving_default`: `image_bytes` (batch,) strings, JPEG or PNG of any sizes -> `count` (batch,) float32.
-    `density`: `image` (batch, height, width, 3) uint8 -> `density` (batch, h, w, 1) float32, people per cell, and
-    `count` (batch,) float32.
+    `density`: `image` (batch, height, width, 3) uint8 -> `density` (batch, h, w, 1) float32, people per cell, `count`
+    (batch,) float32, and the people it shows, as `points` (batch, n, 2) float32, (x, y) in pixels, `scores` (batch, n)
+    float32, people per cell, and `point_mask` (batch, n) float32, 1 for points and 0 for padding.
 
     The bytes are decoded inside the graph, which does not know EXIF: a picture stored turned is counted as it is
     stored, while `load(...).count` and `tfcount.predict` turn it upright first, and compute large ones in tiles.
 
     Args:
       counter: images -> density.
+      threshold: people are peaks of the density that are higher, people per cell.
     """
 
-    def __init__(self, counter):
+    def __init__(self, counter, threshold: float):
         super().__init__()
         self.counter = counter
         # A variable: a constant of a module is not saved with it.
         self.stride = tf.Variable(counter.stride, trainable=False, name="stride")
         self.reach = tf.Variable(counter.reach, trainable=False, name="reach")
         self.tile = tf.Variable(counter.tile, trainable=False, name="tile")
+        self.threshold = tf.Variable(threshold, trainable=False, name="threshold")
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")])
     def density(self, image):
-        """Returns the density and the count of images of one size."""
+        """Returns the density, the count and the people of images of one size."""
         density = self.counter(image, training=False)
-        return {"density": density, "count": tf.reduce_sum(density, [1, 2, 3])}
+        peaks = local_maxima(density, self.counter.stride, self.threshold.read_value(), evaluation.MOST_PEAKS)
+        # Cells reach beyond images whose sides are no multiples of the stride.
+        end = tf.cast(tf.shape(image)[2:0:-1], tf.float32)
+        return {
+            "density": density,
+            "count": tf.reduce_sum(density, [1, 2, 3]),
+            "points": tf.minimum(peaks.points, end),
+            "scores": peaks.scores,
+            "point_mask": peaks.point_mask,
+        }
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def count(self, image_bytes):
         """Returns the counts of encoded images, one after the other: their sizes may differ."""
 
         def count_one(encoded):
-            return self.density(decode_image(encoded)[None])["count"][0]
+            return tf.reduce_sum(self.counter(decode_image(encoded)[None], training=False))
 
         return {"count": tf.map_fn(count_one, image_bytes, fn_output_signature=tf.TensorSpec([], tf.float32))}
 
 
-def export(counter, output: str) -> str:
+def export(counter, output: str, threshold: float = evaluation.THRESHOLD) -> str:
     """Writes a counter as the next version of a SavedModel.
 
     Args:
       counter: images -> density.
       output: folder of the versions, as TensorFlow Serving expects it: `output/1`, `output/2`, ...
+      threshold: people are peaks of the density that are higher, people per cell.
 
     Returns:
       The folder of the new version.
@@ -65,7 +79,7 @@ def export(counter, output: str) -> str:
     version = max([0, *_versions(output)]) + 1
     temporary = os.path.join(output, f".writing-{version}")
     shutil.rmtree(temporary, ignore_errors=True)
-    module = CountingModule(counter)
+    module = CountingModule(counter, threshold)
     tf.saved_model.save(module, temporary, signatures={"serving_default": module.count, "density": module.density})
     target = os.path.join(output, str(version))
     os.rename(temporary, target)
@@ -78,10 +92,11 @@ class LoadedCounter:
     Args:
       density: function of `(1, height, width, 3)` uint8 images to `(1, h, w, 1)` people per cell.
       stride: side of a cell, pixels.
+      threshold: people are peaks of the density that are higher, people per cell.
     """
 
-    def __init__(self, density, stride: int):
-        self.stride = stride
+    def __init__(self, density, stride: int, threshold: float = evaluation.THRESHOLD):
+        self.stride, self.threshold = stride, threshold
         self._density = density
 
     def density(self, image) -> np.ndarray:
@@ -103,6 +118,17 @@ class LoadedCounter:
         """Returns the number of people in an image, the sum of its density; for the arguments see `density`."""
         return float(self.density(image).sum(dtype=np.float64))
 
+    def locate(self, image) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the people in an image; for the argument see `density`.
+
+        Returns:
+          `(n, 2)` points, (x, y) in pixels, and `(n,)` their densities, people per cell, the highest first. There are
+          fewer of them than `count` says where people are nearer to each other than two cells.
+        """
+        image = read_image(image) if isinstance(image, str | os.PathLike) else _as_rgb(image)
+        height, width = image.shape[:2]
+        return evaluation.find_points(self.density(image), self.stride, height, width, self.threshold)
+
 
 def load(path: str | os.PathLike) -> LoadedCounter:
     """Loads a run of `tfcount.train` or a SavedModel of `tfcount.export`.
@@ -119,7 +145,7 @@ def load(path: str | os.PathLike) -> LoadedCounter:
     path = os.fspath(path)
     if os.path.isfile(os.path.join(path, experiment.FLAGS)):
         counter, _ = experiment.load_counter(path)
-        return LoadedCounter(evaluation.density_function(counter), counter.stride)
+        return LoadedCounter(evaluation.density_function(counter), counter.stride, experiment.read_threshold(path))
     versions = _versions(path) if os.path.isdir(path) else []
     folder = os.path.join(path, str(max(versions))) if versions else path
     if not os.path.isfile(os.path.join(folder, "saved_model.pb")):
@@ -128,18 +154,20 @@ def load(path: str | os.PathLike) -> LoadedCounter:
             "(saved_model.pb)."
         )
     model = tf.saved_model.load(folder)
-    numbers = ("stride", "reach", "tile")
+    numbers = ("stride", "reach", "tile", "threshold")
     if "density" not in model.signatures or not all(hasattr(model, name) for name in numbers):
         raise ValueError(
-            f"The SavedModel in {folder!r} is not from tfcount.export: it lacks `density`, `stride`, `reach` or `tile`."
+            f"The SavedModel in {folder!r} is not from this version of tfcount.export: it lacks `density`, "
+            f"{', '.join(f'`{name}`' for name in numbers[:-1])} or `{numbers[-1]}`."
         )
     signature = model.signatures["density"]
 
     def density(images, model=model):  # The model owns the variables of its signatures.
         return signature(image=tf.constant(images))["density"]
 
-    sizes = {name: int(getattr(model, name)) for name in numbers}
-    return LoadedCounter(functools.partial(density_in_tiles, density, **sizes), sizes["stride"])
+    sizes = {name: int(getattr(model, name)) for name in numbers[:-1]}
+    tiled = functools.partial(density_in_tiles, density, **sizes)
+    return LoadedCounter(tiled, sizes["stride"], float(model.threshold))
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:

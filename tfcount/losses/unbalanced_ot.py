@@ -11,6 +11,11 @@ FORMULATIONS = ("paper", "reference")
 DIVERGENCES = ("l1", "l2")
 TERMS = ("transport", "entropy", "pixel", "point")
 
+# Maps are padded with empty cells to multiples of so many a side, and batches with empty maps to powers of two: every
+# new shape is compiled anew.
+_MULTIPLE = 8
+_BATCHES = tuple(1 << doublings for doublings in range(16))
+
 # Added to the density where the plan depends on it: at a density of zero the plan would have an infinite derivative.
 _FLOOR = 1e-8
 
@@ -133,32 +138,43 @@ class UnbalancedOTLoss(keras.losses.Loss):
         points, mask = points_of(y_true)
         density = tf.cast(finite(y_pred), tf.float32)
         extra = y_true if isinstance(y_true, dict) else {}
-        batch = tf.shape(density)[0]
+        batch, height, width = tf.unstack(tf.shape(density)[:3])
         span = extra.get("span") if self.image_height else None
         if span is None:
             span = tf.tile([[0.0, 1.0]], [batch, 1])
         side = extra.get("side")
         if side is None:
-            longer = tf.maximum(tf.shape(density)[1], tf.shape(density)[2]) * self.stride
-            side = tf.fill([batch], tf.cast(longer, tf.float32))
+            side = tf.fill([batch], tf.cast(tf.maximum(height, width) * self.stride, tf.float32))
+        rows, columns = -height % _MULTIPLE, -width % _MULTIPLE
+        maps = tf.constant(_BATCHES)[tf.searchsorted(_BATCHES, [batch])[0]] - batch
+        # The padded map reaches farther down.
+        top, bottom = tf.unstack(tf.cast(span, tf.float32), axis=1)
+        bottom = top + (bottom - top) * tf.cast(height + rows, tf.float32) / tf.cast(height, tf.float32)
+        truth = [points, mask, tf.stack([top, bottom], 1)]
+        truth = [tf.pad(value, [[0, maps]] + [[0, 0]] * (value.shape.rank - 1)) for value in truth]
+        truth.append(tf.pad(tf.cast(side, tf.float32), [[0, maps]], constant_values=1.0))
 
         @tf.custom_gradient
         def transport(density):
+            padded = tf.pad(density, [[0, maps], [0, rows], [0, columns], [0, 0]])
             # The tape must not look inside: the gradient comes with the value.
-            arguments = tf.nest.map_structure(tf.stop_gradient, (density, points, mask, span, side))
+            arguments = tf.nest.map_structure(tf.stop_gradient, (padded, *truth, [height, width]))
             value, gradient = self._compiled(*arguments)
-            return value, lambda upstream: gradient * upstream[:, None, None, None]
+            gradient = gradient[:batch, :height, :width]
+            return value[:batch], lambda upstream: gradient * upstream[:, None, None, None]
 
         return transport(density)
 
-    def _value_and_gradient(self, density, points, mask, span, side):
-        """Returns the loss of each example and its derivative by the density."""
+    def _value_and_gradient(self, density, points, mask, span, side, sides):
+        """Returns the loss of each example and its derivative by the density; all but `sides` of a map is padding."""
         height, width = tf.shape(density)[1], tf.shape(density)[2]
+        real = (tf.range(height) < sides[0])[:, None] & (tf.range(width) < sides[1])
+        real = tf.reshape(real, [1, height * width])
         eta = (self.eta_far, self.eta_near)
         cost = transport_cost(points, height, width, self.stride, self.cost, eta, self.shifted, span, side)
         a = tf.reshape(density, [-1, height * width])
         terms = _paper_terms if self.formulation == "paper" else _reference_terms
-        value, gradient = terms(a, mask, cost, self)
+        value, gradient = terms(a, mask, cost, real, self)
         return value, tf.reshape(gradient, tf.shape(density))
 
     def get_config(self):
@@ -166,9 +182,9 @@ class UnbalancedOTLoss(keras.losses.Loss):
         return {**super().get_config(), "stride": self.stride, **{name: getattr(self, name) for name in self.OPTIONS}}
 
 
-def _solve(a, b, cost, loss, regularization):
+def _solve(a, b, cost, real, loss, regularization):
     """Returns the masses of the sources, both potentials, finite everywhere, and the plan."""
-    masses = tf.maximum(a, 0.0) + _FLOOR
+    masses = tf.where(real, tf.maximum(a, 0.0) + _FLOOR, 0.0)
     result = unbalanced_sinkhorn(
         masses,
         b,
@@ -179,14 +195,13 @@ def _solve(a, b, cost, loss, regularization):
         tolerance=loss.tolerance,
         max_iterations=loss.max_iterations,
     )
-    g = tf.where(b > 0, result.g, 0.0)
-    plan = tf.where(b[:, None] > 0, tf.exp((result.f[:, :, None] + g[:, None] - cost) / loss.epsilon), 0.0)
-    return masses, result.f, g, plan
+    plan = tf.exp((result.f[:, :, None] + result.g[:, None] - cost) / loss.epsilon)
+    return masses, tf.where(real, result.f, 0.0), tf.where(b > 0, result.g, 0.0), plan
 
 
-def _paper_terms(a, b, cost, loss):
+def _paper_terms(a, b, cost, real, loss):
     """Eq. (1) and its derivative by a where v is constant: that of the plan is `lambda * P / a`."""
-    masses, f, g, plan = _solve(a, b, cost, loss, "entropy")
+    masses, f, g, plan = _solve(a, b, cost, real, loss, "entropy")
     epsilon, tau, terms = loss.epsilon, loss.tau, loss.terms.split(",")
     rows, columns = tf.reduce_sum(plan, 2), tf.reduce_sum(plan, 1)
     # `cost + epsilon * log P = f + g`: with both terms nothing is left to do with the matrices.
@@ -206,15 +221,15 @@ def _paper_terms(a, b, cost, loss):
         value += tau * difference
         by_plan += tau * tf.linalg.matvec(plan, slope)
     damping = loss.rho / (loss.rho + epsilon)
-    return value, direct + tf.where(a >= 0, damping * by_plan / masses, 0.0)
+    return value, direct + tf.where(a >= 0, damping * tf.math.divide_no_nan(by_plan, masses), 0.0)
 
 
-def _reference_terms(a, b, cost, loss):
+def _reference_terms(a, b, cost, real, loss):
     """The authors' loss, and its derivative where f and g are constant."""
-    masses, f, g, plan = _solve(a, b, cost, loss, "kl")
+    masses, f, g, plan = _solve(a, b, cost, real, loss, "kl")
     epsilon, rho, tau, terms = loss.epsilon, loss.rho, loss.tau, loss.terms.split(",")
     people = tf.reduce_sum(b, 1)
-    own = 1 - tf.exp(-(f - epsilon * tf.math.log(masses)) / rho)
+    own = tf.where(real, 1 - tf.exp(-(f - epsilon * tf.math.log(tf.where(real, masses, 1.0))) / rho), 0.0)
     value, gradient = tf.zeros_like(people), tf.zeros_like(a)
     by_plan = tf.zeros_like(a)
     if "transport" in terms:
@@ -225,7 +240,7 @@ def _reference_terms(a, b, cost, loss):
         rows = tf.reduce_sum(plan, 2)
         # The sum of P * log P over the points; the mean is over all pairs.
         logarithms = (f * rows + tf.linalg.matvec(plan, g) - tf.reduce_sum(plan * cost, 2)) / epsilon
-        pairs = tf.maximum(people * tf.cast(tf.shape(a)[1], tf.float32), 1.0)[:, None]
+        pairs = tf.maximum(people * tf.reduce_sum(tf.cast(real, tf.float32)), 1.0)[:, None]
         value += tf.reduce_sum(epsilon * logarithms / pairs, 1)
         by_plan += epsilon * (logarithms + rows) / pairs
     if "pixel" in terms:
@@ -236,7 +251,7 @@ def _reference_terms(a, b, cost, loss):
         difference, slope = _divergence(tf.reduce_sum(plan, 1) - b, loss.point)
         value += tau * difference
         by_plan += tau * tf.linalg.matvec(plan, slope)
-    gradient += by_plan / masses
+    gradient += tf.math.divide_no_nan(by_plan, masses)
     empty = sum(weight for term, weight in (("transport", 1.0), ("pixel", tau), ("point", tau)) if term in terms)
     total = tf.reduce_sum(a, 1)
     nobody = people == 0
