@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import tfcount
-from tfcount import experiment, serving
+from tfcount import evaluation, experiment, serving
 from tfcount.config import ExperimentConfig, TrainConfig
 from tfcount.data.streams import DataConfig
 from tfcount.models import build_counter
@@ -72,6 +72,15 @@ def test_evaluate(run, crowds, tmp_path):
     assert summary["mae"] == pytest.approx(np.mean(errors), abs=1e-3)
 
 
+def test_evaluate_localization(run, tmp_path):
+    result = command("tfcount.evaluate", f"--model_dir={run}", f"--output={tmp_path}", "--localization")
+    assert "heads at 4 pixels at most" in result.stdout and "UCF-QNRF, 1 to 100 pixels" in result.stdout
+    localization = json.loads((tmp_path / "evaluation.json").read_text())["localization"]
+    validation = experiment.read_run(run)["validation"]
+    assert localization["images"] == 4
+    assert localization["threshold"] in [entry.get("val_threshold", 0.05) for entry in validation]
+
+
 def test_a_damaged_record(run, crowds, tmp_path):
     folder = tmp_path / "records"
     shutil.copytree(crowds, folder)
@@ -87,6 +96,11 @@ def test_predict(savedmodel, pictures, tmp_path):
     result = command("tfcount.predict", f"--savedmodel={savedmodel}", f"--output={tmp_path}", pictures)
     counts = json.loads((tmp_path / "counts.json").read_text())
     assert [os.path.basename(path) for path in counts] == ["a.jpg", "b.png", "grey.PNG"]
+    people = json.loads((tmp_path / "points.json").read_text())
+    assert people.keys() == counts.keys()
+    for path, found in people.items():
+        points, scores = tfcount.load(savedmodel).locate(path)
+        np.testing.assert_allclose(np.reshape(found, (-1, 3)), np.column_stack([points, scores]), atol=2e-3)
     assert "3 images" in result.stdout and f"{counts[str(pictures / 'b.png')]:.1f}" in result.stdout
     for name in ("a.jpg", "b.png", "grey.PNG"):
         assert cv2.imread(str(tmp_path / f"{name}_overlay.jpg")) is not None
@@ -136,13 +150,18 @@ def test_exported_counter_equals_the_counter_and_traces_once(name, tmp_path, rng
     counter = build_counter(name, **options)
     if name == "l2sm":
         counter.head.set_groups(np.linspace(0, 0.1, 10))
-    assert serving.export(counter, str(tmp_path)) == str(tmp_path / "1")
+    assert serving.export(counter, str(tmp_path), threshold=0.02) == str(tmp_path / "1")
     loaded = tf.saved_model.load(str(tmp_path / "1"))
     for size in ((32, 32), (40, 51)):
         images = rng.integers(0, 256, (2, *size, 3), dtype=np.uint8)
         result = loaded.signatures["density"](image=tf.constant(images))
         np.testing.assert_allclose(result["density"], counter(images), rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(result["count"], np.sum(result["density"], (1, 2, 3)), rtol=1e-4)
+        found = [evaluation.find_points(one[..., 0], counter.stride, *size, 0.02) for one in result["density"].numpy()]
+        assert result["point_mask"].numpy().sum(1).tolist() == [len(scores) for _, scores in found]
+        for index, (points, scores) in enumerate(found):
+            np.testing.assert_allclose(result["points"][index, : len(points)], points, atol=1e-3)
+            np.testing.assert_array_equal(result["scores"][index, : len(points)], scores)
 
 
 def test_export_adds_versions(tmp_path):

@@ -4,6 +4,8 @@ import importlib
 import pathlib
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 from absl import flags as absl_flags
@@ -22,7 +24,7 @@ COMMANDS = sorted(
 )
 DEFINED_IN_MAIN = {
     "tfcount.train": {"model_dir", "resume"},
-    "tfcount.evaluate": {"model_dir", "data_dir", "split", "output"},
+    "tfcount.evaluate": {"model_dir", "data_dir", "split", "localization", "output"},
     "tfcount.export": {"model_dir", "output"},
     "tfcount.predict": {"savedmodel", "output"},
     "tfcount.compare": {"output"},
@@ -67,3 +69,13 @@ def test_there_are_commands():
 @pytest.mark.parametrize("path", re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text()))
 def test_links(path):
     assert (ROOT / path).exists()
+
+
+def test_the_script_of_plain_keras(tmp_path):
+    """The loss in a script that uses nothing else of tfcount."""
+    scripts = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    script = next(script for script in scripts if "UnbalancedOTLoss" in script)
+    assert sum(bool(line.strip()) for line in script.splitlines()) <= 15
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    assert len(re.findall(r"\d+\.\d+", result.stdout.splitlines()[-1])) >= 1

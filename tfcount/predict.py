@@ -79,7 +79,7 @@ def find_images(arguments) -> list[str]:
 
 
 def draw_overlay(image, density, stride: int, count: float, points) -> np.ndarray:
-    """Draws a density map as a heat map over its image, the people as dots, and the count in a strip above.
+    """Draws a density map as a heat map over its image, the people as dots, and their numbers in a strip above.
 
     Args:
       image: `(height, width, 3)` uint8, RGB.
@@ -96,9 +96,8 @@ def draw_overlay(image, density, stride: int, count: float, points) -> np.ndarra
     strip = round(34 * scale) + 6
     drawn = np.full((strip + height, width, 3), 24, np.uint8)
     origin = (round(8 * scale), strip - round(10 * scale) - 2)
-    cv2.putText(
-        drawn[:strip], f"{count:.1f} people", origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255,) * 3, 1, cv2.LINE_AA
-    )
+    title = f"{count:.1f} people, {len(points)} found one by one"
+    cv2.putText(drawn[:strip], title, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255,) * 3, 1, cv2.LINE_AA)
     # The 99.5th percentile, not the maximum: one bright cell must not hide the rest.
     relative = np.clip(density / max(float(np.quantile(density, 0.995)), 1e-3), 0, 1)
     relative = np.pad(relative, ((1, 1), (0, 0)), mode="edge")
