@@ -166,6 +166,16 @@ def test_tells_that_it_has_not_converged():
     assert broken.iterations.numpy() <= 2 and not broken.converged.numpy().any()
 
 
+def test_an_example_that_is_not_finite_leaves_the_others_alone():
+    """And iterations come to an end."""
+    a, b, cost = problem(50, 40, batch=2)
+    alone = unbalanced_sinkhorn(a[1:], b[1:], cost[1:], 0.005, 0.5)
+    cost[0, 3, 4] = np.nan
+    result = unbalanced_sinkhorn(a, b, cost, 0.005, 0.5)
+    assert result.converged.numpy().tolist() == [False, True]
+    np.testing.assert_allclose(result.f[1], alone.f[0], atol=1e-3)
+
+
 def test_runs_in_a_graph_of_any_shape():
     """Shapes unknown when the graph is made; eager and in the graph the same."""
 

@@ -174,7 +174,8 @@ def _solve(a, b, cost, epsilon, inverse_rho, entropic, scaling, relaxation, tole
 
         def near(iteration, f, g, factor, window, before, residual):
             moved = tf.maximum(_largest(f - source - absorbed_f, has_a), _largest(g - target - absorbed_g, has_b))
-            return unfinished(iteration, residual) & tf.reduce_all(moved <= _ABSORB * epsilon)
+            # What is not a number has not moved: an iteration is taken in any case, or there would be no end.
+            return unfinished(iteration, residual) & ~tf.reduce_any(moved > _ABSORB * epsilon)
 
         def iterate(iteration, f, g, factor, window, before, residual):
             step = tf.where(iteration < _PLAIN, tf.ones_like(factor), factor)[:, None]
