@@ -183,7 +183,7 @@ def test_the_validated_weights_are_the_averaged_ones(crowds, tmp_path):
 
 def test_learning_rate_that_explodes(crowds, tmp_path):
     explosive = config(crowds, learning_rate=1e39, warmup_steps=0, ema=0.0, steps=20, weight_decay=0.0)
-    with pytest.raises(FloatingPointError, match=r"Loss 'density' is not finite at step \d+; .*--train_learning_rate"):
+    with pytest.raises(FloatingPointError, match=r"The density is not finite at step \d+; .*--train_learning_rate"):
         experiment.train(explosive, str(tmp_path / "run"))
 
 

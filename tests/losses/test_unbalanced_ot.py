@@ -12,6 +12,17 @@ from tfcount.ops.sinkhorn import unbalanced_sinkhorn
 EPSILON, TAU, RHO = 0.005, 0.5, 0.5
 FLOOR = 1e-8
 ALL = "transport,entropy,pixel,point"
+# One of each for many tests: every instance compiles anew.
+TIGHT = UnbalancedOTLoss(tolerance=1e-3, max_iterations=1000)
+REFERENCE = UnbalancedOTLoss(
+    epsilon=0.01,
+    tau=0.1,
+    formulation="reference",
+    eta_far=0.5,
+    eta_near=0.7,
+    tolerance=1e-3,
+    max_iterations=1000,
+)
 
 
 def cells(height, width, stride):
@@ -124,15 +135,13 @@ def test_value_and_gradient_are_those_of_the_paper(people, mass, rng):
     points, density = crowd(rng, people)
     # The gradient is that on the right at zero, where finite differences see the kink; it is tested below.
     density *= mass
-    loss = UnbalancedOTLoss(tolerance=1e-3, max_iterations=1000)
     reference = Paper(density.ravel(), perspective(points, 16, 12, 8))
-    agrees(loss, reference, points, density, np.arange(0, 192, 7))
+    agrees(TIGHT, reference, points, density, np.arange(0, 192, 7))
 
 
 def test_a_thousand_points(rng):
     points, density = crowd(rng, 1000, 64, 64)
-    loss = UnbalancedOTLoss(tolerance=1e-3, max_iterations=1000)
-    agrees(loss, Paper(density.ravel(), perspective(points, 64, 64, 8)), points, density, rng.choice(4096, 5))
+    agrees(TIGHT, Paper(density.ravel(), perspective(points, 64, 64, 8)), points, density, rng.choice(4096, 5))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +174,7 @@ def test_the_height_is_that_in_the_image(rng):
     settings = {"tolerance": 1e-3, "max_iterations": 1000}
     of_image = Paper(density.ravel(), perspective(points, 16, 12, 8, span=span))
     of_crop = Paper(density.ravel(), perspective(points, 16, 12, 8))
-    agrees(UnbalancedOTLoss(**settings), of_image, points, density, [5, 90], span)
+    agrees(TIGHT, of_image, points, density, [5, 90], span)
     agrees(UnbalancedOTLoss(image_height=False, **settings), of_crop, points, density, [5, 90], span)
     assert abs(of_image(density.ravel()) / of_crop(density.ravel()) - 1) > 0.01
 
@@ -174,9 +183,8 @@ def test_no_density_is_drawn_to_the_points(rng):
     """At a density of zero the gradient is finite, pulls cells near points up, and is that on the right side."""
     points, density = crowd(rng, 20)
     density *= 0
-    loss = UnbalancedOTLoss(tolerance=1e-3, max_iterations=1000)
     reference = Paper(density.ravel(), perspective(points, 16, 12, 8))
-    value, gradient = ours(loss, points, density)
+    value, gradient = ours(TIGHT, points, density)
     assert value == pytest.approx(reference(density.ravel()), rel=1e-3)
     # All people are missing.
     assert value == pytest.approx(TAU * 20, rel=0.01)
@@ -263,10 +271,7 @@ def test_the_reference_formulation_is_that_of_the_authors_code(people, mass, rng
     settings = {"epsilon": 0.01, "tau": 0.1, "rho": 0.5}
     cost = perspective(points, 16, 12, 8, eta=(0.5, 0.7))
     reference = Reference(density.ravel(), cost, more=4000, **settings)
-    loss = UnbalancedOTLoss(
-        formulation="reference", eta_far=0.5, eta_near=0.7, tolerance=1e-3, max_iterations=1000, **settings
-    )
-    agrees(loss, reference, points, density, np.arange(0, 192, 7))
+    agrees(REFERENCE, reference, points, density, np.arange(0, 192, 7))
     # Its own number of iterations, ten for a map of 512 pixels.
     assert Reference(density.ravel(), cost, more=0, **settings).iterations == 10
 
@@ -274,8 +279,7 @@ def test_the_reference_formulation_is_that_of_the_authors_code(people, mass, rng
 def test_the_reference_formulation_of_nobody(rng):
     """1.2 times the density: once, and twice with tau = 0.1."""
     density = rng.uniform(0, 1, (4, 4))
-    loss = UnbalancedOTLoss(formulation="reference", tau=0.1)
-    value, gradient = ours(loss, np.zeros((0, 2)), density)
+    value, gradient = ours(REFERENCE, np.zeros((0, 2)), density)
     assert value == pytest.approx(1.2 * density.sum(), rel=1e-5)
     np.testing.assert_allclose(gradient, 1.2, rtol=1e-6)
 
