@@ -19,7 +19,7 @@ TITLE = f"{CONFIG.counter}, {PRECISION}, batches of {CONFIG.train.batch_size} cr
 
 def build(trainable: bool = True, density_loss: str = CONFIG.density.loss):
     """Returns the method, compiled as `experiment.train` does it, and its stream of batches."""
-    config = dataclasses.replace(CONFIG, density=DensityConfig(density_loss))
+    config = dataclasses.replace(CONFIG, density=DensityConfig(density_loss), loss_options=None)
     with experiment.precision(PRECISION):
         counter = build_counter(CONFIG.counter, **experiment.counter_options(CONFIG))
         counter.encoder.trainable = trainable

@@ -101,6 +101,8 @@ def test_predict(savedmodel, pictures, tmp_path):
     for path, found in people.items():
         points, scores = tfcount.load(savedmodel).locate(path)
         np.testing.assert_allclose(np.reshape(found, (-1, 3)), np.column_stack([points, scores]), atol=2e-3)
+    # One column of names, as wide as the longest.
+    assert len({len(line) for line in result.stdout.splitlines()[:4]}) == 1
     assert "3 images" in result.stdout and f"{counts[str(pictures / 'b.png')]:.1f}" in result.stdout
     for name in ("a.jpg", "b.png", "grey.PNG"):
         assert cv2.imread(str(tmp_path / f"{name}_overlay.jpg")) is not None

@@ -45,6 +45,18 @@ def test_run_flags_of_values_that_need_care(tmp_path):
     assert "--seed=7" in flags.to_lines(config) and not any("steps" in line for line in flags.to_lines(config))
 
 
+def test_flags_reach_the_loss(tmp_path):
+    path = tmp_path / "loss.flags"
+    path.write_text("--density_loss=unbalanced_ot\n--unbalanced_ot_epsilon=0.02\n--nounbalanced_ot_shifted")
+    config = flags.from_file(str(path))
+    loss = config.density_loss(4)
+    assert (loss.stride, loss.epsilon, loss.shifted, loss.tau) == (4, 0.02, False, 0.5)
+    path.write_text("\n".join(flags.to_lines(config)))
+    assert flags.from_file(str(path)) == config
+    with pytest.raises(ValueError, match="`loss_options` must be those of 'bayesian'"):
+        dataclasses.replace(config, density=DensityConfig(loss="bayesian"))
+
+
 def test_every_flag_has_a_help_text():
     values = absl_flags.FlagValues()
     flags.define(values)
@@ -66,6 +78,9 @@ def test_every_flag_has_a_help_text():
         ("--density_kernel=wide", "--density_kernel must be one of .* Received: 'wide'"),
         ("--seed=-1", "--seed must be at least 0 and below 2 .* Received: -1"),
         ("--density_sigma=0", "--density_sigma must be positive"),
+        ("--bayesian_sigma=4", "--bayesian_sigma is a flag of --density_loss=bayesian, and --density_loss is 'l2'"),
+        ("--density_loss=bayesian\n--bayesian_sigma=0", "--bayesian_sigma must be positive. Received: sigma=0.0"),
+        ("--density_loss=unbalanced_ot\n--unbalanced_ot_cost=l1", "--unbalanced_ot_cost must be one of .* cost='l1'"),
         ("--train_learning_rate=nan", "--train_learning_rate must be at least 0. Received: nan"),
     ],
 )

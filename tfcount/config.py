@@ -153,8 +153,11 @@ class ExperimentConfig:
             )
         if self.options is None:
             object.__setattr__(self, "options", METHODS[self.method].Config())
+        loss_options = LOSS_OPTIONS[self.density.loss]
         if self.loss_options is None:
-            object.__setattr__(self, "loss_options", LOSS_OPTIONS[self.density.loss]())
+            object.__setattr__(self, "loss_options", loss_options())
+        if not isinstance(self.loss_options, loss_options):
+            raise ValueError(f"`loss_options` must be those of {self.density.loss!r}. Received: {self.loss_options}.")
         try:
             self.density_loss(stride=8)
         except ValueError as error:

@@ -159,7 +159,11 @@ if __name__ == "__main__":
     flags.DEFINE_string("model_dir", None, "Folder of the run.", required=True)
     flags.DEFINE_string("data_dir", None, "Folder of records; the one that the run was trained on if not given.")
     flags.DEFINE_string("split", "test", "Split to count.")
-    flags.DEFINE_bool("localization", False, "Also measure the points that the counter finds.")
+    flags.DEFINE_bool(
+        "localization",
+        False,
+        "Also measure the points that the counter finds, in pixels of the images as they are counted.",
+    )
     flags.DEFINE_string(
         "output",
         None,

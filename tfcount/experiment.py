@@ -426,8 +426,13 @@ def _logging_to(path):
 
 def _not_finite(error, step, saved):
     """Returns the error to raise for a loss that is not finite."""
-    found = re.search(r"(loss '\w+'|the density|a point) is not finite", str(error))
+    found = re.search(r"(loss '\w+'|the density|a point|the mask of points) is not finite", str(error))
     what = found[1] if found else "a value"
+    if "point" in what:
+        return FloatingPointError(
+            f"{what[0].upper()}{what[1:]} at step {step}: `python -m tfrecords_tools.show DIR --check` tells of which "
+            f"image. The weights were left as they were, the last checkpoint is that of step {saved}."
+        )
     return FloatingPointError(
         f"{what[0].upper()}{what[1:]} is not finite at step {step}; the weights were left as they were, the last "
         f"checkpoint is that of step {saved}. Lower --train_learning_rate, lengthen --train_warmup_steps, or set "
@@ -506,8 +511,10 @@ def _device_name():
 def read_threshold(model_dir: str) -> float:
     """Returns the threshold of peaks that is best for the held-out images and the weights `load_counter` loads.
 
-    It is the paper's where nothing was held out, or no one was found there.
+    It is the paper's where nothing was held out, no one was found there, or the run has no notes.
     """
+    if not os.path.isfile(os.path.join(model_dir, RUN)):
+        return evaluation.THRESHOLD
     validation = read_run(model_dir)["validation"]
     best: dict = min(validation, key=lambda entry: entry.get("val_mae", math.inf), default={})
     return best.get("val_threshold", evaluation.THRESHOLD)

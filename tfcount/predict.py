@@ -38,8 +38,8 @@ def main(argv):
         counts[path] = float(density.sum(dtype=np.float64))
         tqdm.tqdm.write(f"{path:<{width}}  {counts[path]:>10.1f}", sys.stdout)
         if output:
-            height, width = image.shape[:2]
-            points, scores = evaluation.find_points(density, counter.stride, height, width, counter.threshold)
+            sides = image.shape[0], image.shape[1]
+            points, scores = evaluation.find_points(density, counter.stride, *sides, counter.threshold)
             people[path] = np.round(np.column_stack([points, scores]), 3).tolist()
             drawn = draw_overlay(image, density, counter.stride, counts[path], points)
             # JPEG ends at 65,535 pixels a side.
@@ -129,5 +129,5 @@ def _overlay_name(path, paths):
 
 if __name__ == "__main__":
     flags.DEFINE_string("savedmodel", None, "Folder of a SavedModel, or of a run.", required=True)
-    flags.DEFINE_string("output", None, "Folder for overlays and counts.json.")
+    flags.DEFINE_string("output", None, "Folder for overlays, counts.json and points.json.")
     tfcount.flags.run(main, takes_arguments=True)

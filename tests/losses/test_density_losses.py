@@ -185,6 +185,19 @@ class TestEveryDensityLoss:
         model.fit(*repeated, batch_size=3, shuffle=False, verbose=0)
         assert model.evaluate(images, tensor, verbose=0) < 0.7 * before
 
+    def test_is_saved_with_a_model(self, name, tmp_path):
+        model = keras.Sequential([keras.Input((64, 48, 3)), keras.layers.Conv2D(1, 8, 8)])
+        model.compile(loss=DENSITY_LOSSES[name](stride=4))
+        model.save(tmp_path / "model.keras")
+        assert keras.models.load_model(tmp_path / "model.keras").loss.stride == 4
+
+    def test_other_floats(self, name, rng):
+        y_true, y_pred = truth(rng), rng.random((3, 8, 6, 1))
+        expected = default(name).call(y_true, np.float32(y_pred))
+        np.testing.assert_allclose(default(name).call(y_true, y_pred), expected, rtol=1e-3)
+        half = default(name).call(y_true, tf.cast(y_pred, tf.bfloat16))
+        np.testing.assert_allclose(half, expected, rtol=0.05)
+
     @pytest.mark.parametrize("broken", ["density", "points"])
     def test_what_is_not_finite_stops(self, name, broken, rng):
         y_true, y_pred = truth(rng), rng.random((3, 8, 6, 1)).astype("float32")

@@ -319,6 +319,26 @@ class TestSpecialCases:
         assert whole == pytest.approx(float(loss[0]), rel=1e-5)
 
 
+@pytest.mark.parametrize("loss", [TIGHT, REFERENCE], ids=["paper", "reference"])
+def test_negative_density_moves_nobody(loss, rng):
+    """Only the pixel term sees it: `tau * (0 - a) ** 2`, whose derivative is `2 * tau * a`."""
+    points, density = crowd(rng, 10)
+    density[3, 4], density[10, 2] = -0.2, -0.3
+    _, gradient = ours(loss, points, density)
+    _, lower = ours(loss, points, density - 0.1 * (density < 0))
+    places = [3 * 12 + 4, 10 * 12 + 2]
+    np.testing.assert_allclose((lower - gradient)[places], -0.2 * loss.tau, rtol=1e-3)
+
+
+def test_far_points_are_left(rng):
+    """A point thirty thousand pixels away is nobody's: all of it is missing."""
+    points, density = crowd(rng, 10)
+    for loss in (TIGHT, REFERENCE, UnbalancedOTLoss(terms="transport,pixel,point", cost="exponential")):
+        near, _ = ours(loss, points, density)
+        far, gradient = ours(loss, np.concatenate([points, [[3e4, -3e4]]]), density)
+        assert np.all(np.isfinite(gradient)) and far > near
+
+
 def test_one_trace_for_each_bucket(rng):
     """Sizes of maps, batches and numbers of points are not traced again."""
     loss = UnbalancedOTLoss()
@@ -340,6 +360,8 @@ def test_one_trace_for_each_bucket(rng):
         ({"formulation": "fork"}, "`formulation` must be one of"),
         ({"terms": "transport,mass"}, "`terms` must be some of transport,entropy,pixel,point. Received:"),
         ({"terms": ""}, "`terms` must be some of"),
+        ({"tolerance": 0.0}, "`tolerance` must be positive. Received: tolerance=0.0"),
+        ({"max_iterations": 0}, "`max_iterations` must be at least 1. Received: max_iterations=0"),
     ],
 )
 def test_arguments_out_of_range(options, message):

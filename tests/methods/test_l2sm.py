@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfcount import evaluation, experiment
 from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
 from tfcount.data.streams import DataConfig
+from tfcount.losses import DENSITY_LOSSES
 from tfcount.losses.density_l2 import DensityL2Loss
 from tfcount.methods import l2sm
 from tfcount.models import build_counter
@@ -112,8 +113,39 @@ class TestTargets:
         # At 1 the head is at the center of a cell, at 2 at the corner of four.
         assert 0.5 < peaks[1] / peaks[0] < 1
 
+    def test_scaled_regions_know_their_place_in_the_image(self, rng):
+        """The crop shows the part from 0.25 to 0.75 of an image: 96 pixels are 0.5 of it, a row of regions 1 / 6.
+
+        Region row 1 of 3 begins at 0.25 + 1 / 6, and at twice the size ends where it did. Its points are at twice their
+        distance from its corner; the unit of length stays the crop's side.
+        """
+        method, one = build(divisions=3), batch(rng)
+        chosen = regions.choose(tf.ones([2, 3, 3], bool), tf.fill([2, 3, 3], 2.0), SIDE // 8, SIDE // 8)
+        scaled = method._scaled_truth(one, chosen)
+        for index in np.flatnonzero(chosen.row == 1):
+            np.testing.assert_allclose(scaled["span"][index], [0.25 + 1 / 6, 0.25 + 2 / 6], atol=1e-5)
+        np.testing.assert_array_equal(scaled["side"], np.full(18, SIDE))
+        index = np.flatnonzero((chosen.image == 1) & (chosen.row == 1) & (chosen.column == 2)).item()
+        inside = np.asarray(scaled["point_mask"][index]) > 0
+        np.testing.assert_allclose(
+            scaled["points"][index][inside], 2 * (one["points"][1][inside] - [64, 32]), atol=1e-4
+        )
+        assert inside.sum() == pytest.approx(np.sum(scaled["density"][index]), rel=1e-4)
+
 
 class TestLosses:
+    @pytest.mark.parametrize("loss", ["bayesian", "dm_count", "unbalanced_ot"])
+    def test_losses_of_points(self, loss, rng):
+        config = l2sm.Config()
+        names = ("divisions", "groups", "centers", "scaling")
+        counter = build_counter("l2sm", encoder_name="compact", **{name: getattr(config, name) for name in names})
+        method, one = l2sm.build(config, counter, DENSITY_LOSSES[loss]), batch(rng)
+        method.prepare(tf.data.Dataset.from_tensors(one).repeat(), 1)
+        losses = method.compute_losses(one, training=False)
+        assert all(np.all(np.isfinite(values)) and np.all(np.asarray(values) > 0) for values in losses.values())
+        with pytest.raises(ValueError, match="--l2sm_transform_targets=false enlarges target densities"):
+            l2sm.build(l2sm.Config(transform_targets=False), counter, DENSITY_LOSSES[loss])
+
     def test_parts_and_their_shapes(self, rng):
         losses = prepared(rng).compute_losses(batch(rng), training=True)
         assert set(losses) == {"density", "rescaled", "center"}

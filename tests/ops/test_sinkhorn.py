@@ -174,6 +174,8 @@ def test_an_example_that_is_not_finite_leaves_the_others_alone():
     result = unbalanced_sinkhorn(a, b, cost, 0.005, 0.5)
     assert result.converged.numpy().tolist() == [False, True]
     np.testing.assert_allclose(result.f[1], alone.f[0], atol=1e-3)
+    a[0, 0] = np.inf
+    assert unbalanced_sinkhorn(a, b, cost, 0.005, 0.5).converged.numpy().tolist() == [False, True]
 
 
 def test_runs_in_a_graph_of_any_shape():
@@ -199,7 +201,7 @@ def test_runs_in_a_graph_of_any_shape():
         ({"scaling": 1.0}, "`scaling` must be between 0 and 1, or None"),
         ({"relaxation": 2.0}, "`relaxation` must be at least 1 and below 2"),
         ({"tolerance": 0.0}, "`tolerance` must be positive"),
-        ({"max_iterations": 0}, "`max_iterations` at least 1"),
+        ({"max_iterations": 0}, "`max_iterations` must be at least 1. Received: max_iterations=0"),
     ],
 )
 def test_numbers_out_of_range_are_refused(changed, message):

@@ -34,11 +34,25 @@ def points_of(y_true) -> tuple[tf.Tensor, tf.Tensor]:
             )
         points, mask = y_true[..., :2], y_true[..., 2]
     points = tf.where(mask[..., None] > 0, points, 0.0)
+    mask = tf.debugging.check_numerics(mask, "the mask of points is not finite")
     return tf.debugging.check_numerics(points, "a point is not finite"), mask
+
+
+def missing_to_power_of_two(number: tf.Tensor, smallest: int = 1) -> tf.Tensor:
+    """Returns what a number lacks to the next power of two, so that there are few shapes to compile."""
+    powers = tf.constant([smallest << doublings for doublings in range(20)])
+    return powers[tf.searchsorted(powers, [number])[0]] - number
+
+
+def pad_end(value: tf.Tensor, axis: int, number: tf.Tensor) -> tf.Tensor:
+    """Appends zeros along an axis."""
+    return tf.pad(value, [[0, number if index == axis else 0] for index in range(value.shape.rank)])
 
 
 def finite(density) -> tf.Tensor:
     """Returns a density map, of 32-bit floats at least, and stops at one that is not finite: weights would be lost.
+
+    It does not stop in a graph that is compiled as a whole (`jit_compile=True`), where TensorFlow leaves checks out.
 
     Raises:
       tf.errors.InvalidArgumentError: if it is not.
@@ -83,7 +97,7 @@ class DensityTargetLoss(keras.losses.Loss):
             points, mask = points_of(y_true)
             height, width = tf.shape(y_pred)[1], tf.shape(y_pred)[2]
             target = density_map(points, mask, tf.fill(tf.shape(mask), self.sigma), height, width, self.stride)
-        return self.compare(target, y_pred)
+        return self.compare(tf.cast(target, y_pred.dtype), y_pred)
 
     def compare(self, target, density):
         """Returns the loss of densities `(batch, h, w, 1)`, one value per example."""

@@ -7,6 +7,7 @@ from tfcount.losses.annotations import finite, points_of
 from tfcount.ops.transport_cost import transport_cost
 
 
+@keras.saving.register_keras_serializable("tfcount")
 class BayesianLoss(keras.losses.Loss):
     """Computes how far the people expected at each point are from one, and those in the background from none.
 

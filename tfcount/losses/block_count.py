@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import keras
 from keras import ops
 
 from tfcount.losses.annotations import DensityTargetLoss
@@ -83,6 +84,7 @@ def _sum_blocks(y_true, y_pred, sizes, penalty):
     return total
 
 
+@keras.saving.register_keras_serializable("tfcount")
 class BlockCountLoss(DensityTargetLoss):
     """Makes the counts in blocks of several sizes right, see `block_count` and `DensityTargetLoss`.
 
@@ -109,6 +111,7 @@ class BlockCountLoss(DensityTargetLoss):
         return {**super().get_config(), "sizes": self.sizes}
 
 
+@keras.saving.register_keras_serializable("tfcount")
 class BlockHuberLoss(BlockCountLoss):
     """Makes the counts in blocks of several sizes right, from random weights on, see `block_huber`.
 

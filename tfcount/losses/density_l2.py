@@ -1,5 +1,6 @@
 """The density loss that most counters are trained with."""
 
+import keras
 from keras import ops
 
 from tfcount.losses.annotations import DensityTargetLoss
@@ -26,6 +27,7 @@ def density_l2(y_true, y_pred):
     return 0.5 * ops.sum(ops.square(y_pred - y_true), axis=(1, 2, 3))
 
 
+@keras.saving.register_keras_serializable("tfcount")
 class DensityL2Loss(DensityTargetLoss):
     """Makes the predicted density equal the target in every cell, see `density_l2` and `DensityTargetLoss`."""
 

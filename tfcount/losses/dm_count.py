@@ -3,16 +3,19 @@
 import keras
 import tensorflow as tf
 
-from tfcount.losses.annotations import finite, points_of
-from tfcount.ops.sinkhorn import unbalanced_sinkhorn
+from tfcount.losses.annotations import finite, missing_to_power_of_two, pad_end, points_of
+from tfcount.ops.sinkhorn import check_iterations, unbalanced_sinkhorn
 from tfcount.ops.transport_cost import COSTS, transport_cost
 
 # Masses below which a normalized density counts as nothing.
 _FLOOR = 1e-8
-# Epsilon falls by that factor an iteration: costs in pixels are ten thousands of times epsilon.
-_SCALING = 0.5
+# Costs in pixels are ten thousands of times epsilon: a hundred iterations do not solve that. They come nearest where
+# epsilon falls by this factor an iteration, and steps are then over-relaxed by that one.
+_SCALING = 0.8
+_RELAXATION = 1.9
 
 
+@keras.saving.register_keras_serializable("tfcount")
 class DMCountLoss(keras.losses.Loss):
     """Compares the density, made to add up to 1, with the points, made to add up to 1, and both counts.
 
@@ -30,10 +33,10 @@ class DMCountLoss(keras.losses.Loss):
       cost: "perspective", "exponential", "euclidean" or "squared".
       epsilon: weight of the entropy; in squared pixels for the squared cost, for the others as that of
         `UnbalancedOTLoss`, whose 0.005 is a good start.
-      transport_weight: of W.
-      variation_weight: of the total variation.
-      tolerance: largest change of the plan's scaling factors by another iteration, as a share of them.
-      max_iterations: of the plan.
+      transport_weight: weight of the transport; published for costs in squared pixels, others need a larger one.
+      variation_weight: weight of the total variation.
+      tolerance: the plan is found when another iteration would change its scaling factors by no larger share.
+      max_iterations: or after so many iterations, whether it is or not: with the published epsilon it is not.
 
     Call:
       y_true: see `tfcount.losses.annotations.points_of`; a dict may also have `span` and `side`, see `transport_cost`.
@@ -64,6 +67,7 @@ class DMCountLoss(keras.losses.Loss):
             raise ValueError(f"`cost` must be one of {COSTS}. Received: cost={cost!r}.")
         if not epsilon > 0:
             raise ValueError(f"`epsilon` must be positive. Received: epsilon={epsilon}.")
+        check_iterations(tolerance, max_iterations)
         for argument, value in {"transport_weight": transport_weight, "variation_weight": variation_weight}.items():
             if not value >= 0:
                 raise ValueError(f"`{argument}` must be at least 0. Received: {argument}={value}.")
@@ -87,6 +91,9 @@ class DMCountLoss(keras.losses.Loss):
         if self.cost == "squared":
             # In pixels, as the epsilon is.
             side = tf.ones_like(people)
+        points, mask, target = (
+            pad_end(value, 1, missing_to_power_of_two(tf.shape(mask)[1])) for value in (points, mask, target)
+        )
         cost = transport_cost(points, height, width, self.stride, self.cost, span=extra.get("span"), side=side)
         sources = tf.stop_gradient(normalized) + _FLOOR
         sources /= tf.reduce_sum(sources, 1, keepdims=True)
@@ -97,6 +104,7 @@ class DMCountLoss(keras.losses.Loss):
             self.epsilon,
             None,
             scaling=_SCALING,
+            relaxation=_RELAXATION,
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
         )

@@ -3,30 +3,29 @@
 import keras
 import tensorflow as tf
 
-from tfcount.losses.annotations import finite, points_of
-from tfcount.ops.sinkhorn import unbalanced_sinkhorn
+from tfcount.losses.annotations import finite, missing_to_power_of_two, pad_end, points_of
+from tfcount.ops.sinkhorn import check_iterations, unbalanced_sinkhorn
 from tfcount.ops.transport_cost import COSTS, transport_cost
 
 FORMULATIONS = ("paper", "reference")
 DIVERGENCES = ("l1", "l2")
 TERMS = ("transport", "entropy", "pixel", "point")
 
-# Maps are padded with empty cells to multiples of so many a side, and batches with empty maps to powers of two: every
-# new shape is compiled anew.
+# Maps are padded with empty cells to multiples of so many a side: every new shape is compiled anew.
 _MULTIPLE = 8
-_BATCHES = tuple(1 << doublings for doublings in range(16))
 
 # Added to the density where the plan depends on it: at a density of zero the plan would have an infinite derivative.
 _FLOOR = 1e-8
 
 
+@keras.saving.register_keras_serializable("tfcount")
 class UnbalancedOTLoss(keras.losses.Loss):
     """Computes the cost of the entropic unbalanced optimal transport (OT) of the density to the points.
 
     `loss = sum(C * P) + epsilon * sum(P * (log P - 1)) + tau * D1(P 1, a) + tau * D2(P^T 1, b)` with a the density, b
     one person a point, C the cost of `tfcount.ops.transport_cost`, `D1 = sum((P 1 - a) ** 2)`,
     `D2 = sum(|P^T 1 - b|)`, and P the plan of `tfcount.ops.sinkhorn.unbalanced_sinkhorn`, in which Kullback-Leibler
-    divergences with weight rho take the places of D1 and D2. An image without points costs `tau * sum(a ** 2)`.
+    divergences with weight rho take the places of D1 and D2. An image without points costs `tau * D1`.
 
     Source: Wan et al., "A generalized loss function for crowd counting and localization", CVPR 2021, Eq. (1) to (6).
     Differs from the paper: see `transport_cost` for the cost of no distance; the entropy is `-sum(P * (log P - 1))`, of
@@ -35,7 +34,7 @@ class UnbalancedOTLoss(keras.losses.Loss):
     The "reference" formulation is that of the authors' code: the plan has `epsilon * KL(P | a b^T)` in place of the
     entropy, and the loss is `(rho + epsilon / 2) * (sum(a * (1 - exp(-f / rho))) + sum(b * (1 - exp(-g / rho)))) +
     epsilon * mean(P * log P) + tau * D1 + tau * D2`, with `epsilon=0.01, tau=0.1, eta_far=0.5, eta_near=0.7`. There
-    images without points cost `(1 + 2 * tau) * sum(|a|)`.
+    images without points cost `(1 + 2 * tau) * |sum(a)|`, with all terms.
 
     Differentiation: the paper's: v is constant and u a function of the density, `u = (a / K v) ** lambda`. In the
     reference formulation f and g are constant, P is proportional to a, but for D1, in which P is constant.
@@ -43,21 +42,23 @@ class UnbalancedOTLoss(keras.losses.Loss):
     Args:
       stride: side of a cell, pixels.
       cost: "perspective", "exponential", "euclidean" or "squared".
-      epsilon: weight of the entropy; distances are divided by the longer side of the map.
-      tau: weight of D1 and D2.
-      rho: weight of the divergences in the plan; the paper has one number for it and tau.
+      epsilon: weight of the entropy: the smaller, the sharper the density; distances are shares of the longer side of
+        the crop.
+      tau: weight of both divergences of the plan, from the density and from the points, in the loss.
+      rho: their weight where the plan is found; the paper has one number for it and tau.
       eta_far: of the perspective cost at the top of the image.
       eta_near: of the perspective cost at its bottom, and of the exponential cost everywhere.
       shifted: whether exponential costs are 0, not 1, where there is no distance.
       image_height: whether the perspective follows the height in the image that the map was cut from, which `span` in
         y_true tells; if not, that in the map, as in the authors' code.
-      pixel: D1, "l1" or "l2".
-      point: D2, "l1" or "l2".
+      pixel: divergence of the plan from the density (D1), "l1" or "l2".
+      point: divergence of the plan from the points (D2), "l1" or "l2".
       terms: which terms the loss has, of "transport", "entropy", "pixel", "point", with commas between them; the plan
         is always that of all four. In the reference formulation "transport" is the first.
-      formulation: "paper" or "reference".
-      tolerance: largest change of the plan's scaling factors by another iteration, as a share of them.
-      max_iterations: of the plan.
+      formulation: "paper" or "reference", the authors' code, which goes with epsilon 0.01, tau 0.1, eta_far 0.5 and
+        eta_near 0.7.
+      tolerance: the plan is found when another iteration would change its scaling factors by no larger share.
+      max_iterations: or after so many iterations, whether it is or not: with the default of epsilon and rho it is.
 
     Call:
       y_true: see `tfcount.losses.annotations.points_of`; a dict may also have `span` and `side`, see `transport_cost`.
@@ -116,6 +117,7 @@ class UnbalancedOTLoss(keras.losses.Loss):
         }.items():
             if not value > 0:
                 raise ValueError(f"`{argument}` must be positive. Received: {argument}={value}.")
+        check_iterations(tolerance, max_iterations)
         for argument, choice, choices in (
             ("cost", cost, COSTS),
             ("pixel", pixel, DIVERGENCES),
@@ -146,12 +148,12 @@ class UnbalancedOTLoss(keras.losses.Loss):
         if side is None:
             side = tf.fill([batch], tf.cast(tf.maximum(height, width) * self.stride, tf.float32))
         rows, columns = -height % _MULTIPLE, -width % _MULTIPLE
-        maps = tf.constant(_BATCHES)[tf.searchsorted(_BATCHES, [batch])[0]] - batch
+        maps = missing_to_power_of_two(batch)
+        points, mask = (pad_end(value, 1, missing_to_power_of_two(tf.shape(mask)[1])) for value in (points, mask))
         # The padded map reaches farther down.
         top, bottom = tf.unstack(tf.cast(span, tf.float32), axis=1)
         bottom = top + (bottom - top) * tf.cast(height + rows, tf.float32) / tf.cast(height, tf.float32)
-        truth = [points, mask, tf.stack([top, bottom], 1)]
-        truth = [tf.pad(value, [[0, maps]] + [[0, 0]] * (value.shape.rank - 1)) for value in truth]
+        truth = [pad_end(value, 0, maps) for value in (points, mask, tf.stack([top, bottom], 1))]
         truth.append(tf.pad(tf.cast(side, tf.float32), [[0, maps]], constant_values=1.0))
 
         @tf.custom_gradient
@@ -251,7 +253,7 @@ def _reference_terms(a, b, cost, real, loss):
         difference, slope = _divergence(tf.reduce_sum(plan, 1) - b, loss.point)
         value += tau * difference
         by_plan += tau * tf.linalg.matvec(plan, slope)
-    gradient += tf.math.divide_no_nan(by_plan, masses)
+    gradient += tf.where(a >= 0, tf.math.divide_no_nan(by_plan, masses), 0.0)
     empty = sum(weight for term, weight in (("transport", 1.0), ("pixel", tau), ("point", tau)) if term in terms)
     total = tf.reduce_sum(a, 1)
     nobody = people == 0

@@ -95,13 +95,9 @@ def unbalanced_sinkhorn(
         raise ValueError(f"`scaling` must be between 0 and 1, or None. Received: scaling={scaling}.")
     if relaxation is not None and not 1 <= relaxation < 2:
         raise ValueError(f"`relaxation` must be at least 1 and below 2. Received: relaxation={relaxation}.")
-    if not tolerance > 0 or max_iterations < 1:
-        raise ValueError(
-            "`tolerance` must be positive and `max_iterations` at least 1. "
-            f"Received: tolerance={tolerance}, max_iterations={max_iterations}."
-        )
-    cost = tf.convert_to_tensor(cost)
-    a, b = tf.cast(a, cost.dtype), tf.cast(b, cost.dtype)
+    check_iterations(tolerance, max_iterations)
+    cost = tf.stop_gradient(tf.convert_to_tensor(cost))
+    a, b = (tf.stop_gradient(tf.cast(masses, cost.dtype)) for masses in (a, b))
 
     def scalar(value):
         return tf.constant(value, cost.dtype)
@@ -123,6 +119,14 @@ def unbalanced_sinkhorn(
             tf.constant(max_iterations),
         )
     )
+
+
+def check_iterations(tolerance: float, max_iterations: int) -> None:
+    """Raises ValueError if a tolerance is not positive, or a number of iterations is below 1."""
+    if not tolerance > 0:
+        raise ValueError(f"`tolerance` must be positive. Received: tolerance={tolerance}.")
+    if max_iterations < 1:
+        raise ValueError(f"`max_iterations` must be at least 1. Received: max_iterations={max_iterations}.")
 
 
 def best_relaxation(epsilon: float, rho: float) -> float:

@@ -2,6 +2,9 @@
 
 import tensorflow as tf
 
+# Largest exponent.
+_FARTHEST = 30.0
+
 COSTS = ("euclidean", "exponential", "perspective", "squared")
 
 
@@ -58,5 +61,6 @@ def transport_cost(
 
             mean = 0.5 * (image_height(cells[0][None])[:, :, None] + image_height(points[..., 1])[:, None])
             slope = 1 / (eta[0] + (eta[1] - eta[0]) * mean)[:, :, None]
-        costs = tf.exp(tf.sqrt(squared) * slope) - (1.0 if shifted else 0.0)
+        # Nobody is moved that far; what is infinite cannot be multiplied by zero.
+        costs = tf.exp(tf.minimum(tf.sqrt(squared) * slope, _FARTHEST)) - (1.0 if shifted else 0.0)
     return tf.reshape(costs, [tf.shape(points)[0], height * width, tf.shape(points)[1]])
