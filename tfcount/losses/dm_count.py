@@ -30,13 +30,13 @@ class DMCountLoss(keras.losses.Loss):
 
     Args:
       stride: side of a cell, pixels.
-      cost: "perspective", "exponential", "euclidean" or "squared".
+      cost: of moving density by a distance: "perspective", "exponential", "euclidean" or "squared".
       epsilon: weight of the entropy; in squared pixels for the squared cost, for the others as that of
         `UnbalancedOTLoss`, whose 0.005 is a good start.
       transport_weight: weight of the transport; published for costs in squared pixels, others need a larger one.
       variation_weight: weight of the total variation.
       tolerance: the plan is found when another iteration would change its scaling factors by no larger share.
-      max_iterations: or after so many iterations, whether it is or not: with the published epsilon it is not.
+      max_iterations: most iterations in which the plan is sought; with the published epsilon they do not suffice.
 
     Call:
       y_true: see `tfcount.losses.annotations.points_of`; a dict may also have `span` and `side`, see `transport_cost`.

@@ -41,13 +41,13 @@ class UnbalancedOTLoss(keras.losses.Loss):
 
     Args:
       stride: side of a cell, pixels.
-      cost: "perspective", "exponential", "euclidean" or "squared".
+      cost: of moving density by a distance: "perspective", "exponential", "euclidean" or "squared".
       epsilon: weight of the entropy: the smaller, the sharper the density; distances are shares of the longer side of
         the crop.
       tau: weight of both divergences of the plan, from the density and from the points, in the loss.
-      rho: their weight where the plan is found; the paper has one number for it and tau.
-      eta_far: of the perspective cost at the top of the image.
-      eta_near: of the perspective cost at its bottom, and of the exponential cost everywhere.
+      rho: weight of both divergences where the plan is found; the paper has one number for it and tau.
+      eta_far: scale of distances in the perspective cost at the top of the image; the smaller, the dearer they are.
+      eta_near: the same at the bottom of the image, and in the exponential cost everywhere.
       shifted: whether exponential costs are 0, not 1, where there is no distance.
       image_height: whether the perspective follows the height in the image that the map was cut from, which `span` in
         y_true tells; if not, that in the map, as in the authors' code.
@@ -58,7 +58,7 @@ class UnbalancedOTLoss(keras.losses.Loss):
       formulation: "paper" or "reference", the authors' code, which goes with epsilon 0.01, tau 0.1, eta_far 0.5 and
         eta_near 0.7.
       tolerance: the plan is found when another iteration would change its scaling factors by no larger share.
-      max_iterations: or after so many iterations, whether it is or not: with the default of epsilon and rho it is.
+      max_iterations: most iterations in which the plan is sought; with the defaults of epsilon and rho they suffice.
 
     Call:
       y_true: see `tfcount.losses.annotations.points_of`; a dict may also have `span` and `side`, see `transport_cost`.
