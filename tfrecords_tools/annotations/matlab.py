@@ -1,71 +1,12 @@
-"""Reads points from MATLAB files, and finds the image of each."""
+"""Reads points from MATLAB files."""
 
-import dataclasses
 import io
-import os
 import struct
 import zlib
 from collections.abc import Callable
 
 import numpy as np
 import scipy.io
-
-from tfrecords_tools import images, writing
-
-
-@dataclasses.dataclass(frozen=True)
-class AnnotatedImage:
-    """One image with the MATLAB file of its points.
-
-    Attributes:
-      id: its name without extension.
-      image_path: of the image file.
-      annotation_path: of the MATLAB file.
-      read: path of such a file -> points `(n, 2)`.
-    """
-
-    id: str
-    image_path: str
-    annotation_path: str
-    read: Callable[[str], np.ndarray]
-
-    def fingerprint(self) -> str:
-        """Returns a text that changes when the image or its annotation does."""
-        return images.fingerprint_files(self.image_path, self.annotation_path)
-
-    def load(self) -> writing.Loaded:
-        """Reads the image and its points."""
-        return images.load_points(self.id, self.image_path, self.read(self.annotation_path))
-
-
-def pair(image_folder: str, annotation_folder: str, pattern: str, read: Callable) -> list[AnnotatedImage]:
-    """Finds the images of a folder, each with its annotation.
-
-    Args:
-      image_folder: of the images.
-      annotation_folder: of the MATLAB files.
-      pattern: name of the annotation of an image, with `{}` where the image has its name without extension.
-      read: path of an annotation -> points `(n, 2)`.
-
-    Raises:
-      FileNotFoundError: if an image has no annotation, or an annotation no image.
-    """
-    sources = []
-    for name in images.list_images(image_folder):
-        stem = os.path.splitext(name)[0]
-        path = os.path.join(annotation_folder, pattern.format(stem))
-        if not os.path.isfile(path):
-            raise FileNotFoundError(
-                f"{os.path.join(image_folder, name)} has no annotation {path}. Copy it, or remove the image."
-            )
-        sources.append(AnnotatedImage(stem, os.path.join(image_folder, name), path, read))
-    known = {source.annotation_path for source in sources}
-    suffix = pattern.rpartition("{}")[2]
-    for name in sorted(os.listdir(annotation_folder)):
-        path = os.path.join(annotation_folder, name)
-        if name.lower().endswith(suffix) and not name.startswith(".") and path not in known:
-            raise FileNotFoundError(f"{path} has no image in {image_folder}. Copy the image, or remove the annotation.")
-    return sources
 
 
 def read_points(path: str, extract: Callable[[dict], np.ndarray], holds: str) -> np.ndarray:

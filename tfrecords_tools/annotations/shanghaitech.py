@@ -5,13 +5,13 @@ import os
 
 import numpy as np
 
-from tfrecords_tools.annotations import matlab
+from tfrecords_tools.annotations import matlab, pairing
 
 SPLITS = ("train", "test")
 _ANNOTATIONS = ("ground_truth", "ground-truth")
 
 
-def read(folder: str, part: str) -> dict[str, list[matlab.AnnotatedImage]]:
+def read(folder: str, part: str) -> dict[str, list[pairing.AnnotatedImage]]:
     """Finds the images of one part.
 
     Args:
@@ -58,9 +58,9 @@ def _holds_splits(folder: str) -> bool:
     return all(os.path.isdir(os.path.join(folder, f"{split}_data")) for split in SPLITS)
 
 
-def _read_split(folder: str) -> list[matlab.AnnotatedImage]:
+def _read_split(folder: str) -> list[pairing.AnnotatedImage]:
     annotations = next((p for n in _ANNOTATIONS if os.path.isdir(p := os.path.join(folder, n))), None)
     image_folder = os.path.join(folder, "images")
     if annotations is None or not os.path.isdir(image_folder):
         raise FileNotFoundError(f"{folder} must hold the folders `images` and `ground_truth` (or `ground-truth`).")
-    return matlab.pair(image_folder, annotations, "GT_{}.mat", read_points)
+    return pairing.pair(image_folder, annotations, "GT_{}.mat", read_points)

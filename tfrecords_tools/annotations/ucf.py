@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from tfrecords_tools.annotations import matlab
+from tfrecords_tools.annotations import matlab, pairing
 
 # UCF_CC_50 has no official folds; these are the images in the order of their numbers.
 FOLDS = 5
@@ -16,7 +16,7 @@ def read_points(path: str) -> np.ndarray:
     return matlab.read_points(path, lambda content: content["annPoints"], "UCF, which holds `annPoints`")
 
 
-def read_qnrf(folder: str) -> dict[str, list[matlab.AnnotatedImage]]:
+def read_qnrf(folder: str) -> dict[str, list[pairing.AnnotatedImage]]:
     """Finds the images of UCF-QNRF, in the folders `Train` and `Test`.
 
     Raises:
@@ -27,7 +27,7 @@ def read_qnrf(folder: str) -> dict[str, list[matlab.AnnotatedImage]]:
     return {split: _read_folder(os.path.join(folder, split.capitalize())) for split in ("train", "test")}
 
 
-def read_cc_50(folder: str, fold: int) -> dict[str, list[matlab.AnnotatedImage]]:
+def read_cc_50(folder: str, fold: int) -> dict[str, list[pairing.AnnotatedImage]]:
     """Finds the images of UCF_CC_50; a fifth of them is split "test".
 
     Args:
@@ -48,7 +48,7 @@ def _read_folder(folder):
     """Returns the images of a folder in the order of their numbers."""
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"There is no folder {folder}.")
-    sources = matlab.pair(folder, folder, "{}_ann.mat", read_points)
+    sources = pairing.pair(folder, folder, "{}_ann.mat", read_points)
     if not sources:
         raise FileNotFoundError(f"{folder} holds no images.")
     return sorted(sources, key=lambda source: (int((re.findall(r"\d+", source.id) or ["0"])[-1]), source.id))
