@@ -7,6 +7,9 @@ Data sets:
   sha, shb    ShanghaiTech, part A or B. --input: the folder of the part, or one that holds it.
   ucf_qnrf    UCF-QNRF. --input: the folder with `Train` and `Test`.
   ucf_cc_50_1 to ucf_cc_50_5: the five folds of UCF_CC_50, each with another fifth for the test. --input: its folder.
+  jhu         JHU-CROWD++. --input: the folder with `train`, `val` and `test`.
+  nwpu        NWPU-Crowd. --input: the folder with `images`, `jsons` and the lists `train.txt`, `val.txt`, `test.txt`.
+              Its test images have no annotations: count them with `tfcount.predict`, evaluate on `val`.
   vgg_cells   200 images of cells with dots. --input: the folder `cells`, or the one that holds it.
   folder      your own images with one file of points or counts, a CSV with the header `image,x,y` or `image,count`,
               or a JSON file {"image.jpg": [[x, y], ...]}. An image without objects has a line `image,,`, the count 0,
@@ -21,13 +24,15 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from tfrecords_tools import commands, writing
-from tfrecords_tools.annotations import folder, shanghaitech, ucf, vgg_cells
+from tfrecords_tools.annotations import folder, jhu, nwpu, shanghaitech, ucf, vgg_cells
 
 DATASETS: dict[str, Callable] = {
     "sha": functools.partial(shanghaitech.read, part="A"),
     "shb": functools.partial(shanghaitech.read, part="B"),
     "ucf_qnrf": ucf.read_qnrf,
     **{f"ucf_cc_50_{fold}": functools.partial(ucf.read_cc_50, fold=fold) for fold in range(1, ucf.FOLDS + 1)},
+    "jhu": jhu.read,
+    "nwpu": nwpu.read,
     "vgg_cells": vgg_cells.read,
     "folder": folder.read,
 }

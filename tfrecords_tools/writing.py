@@ -91,12 +91,16 @@ def clip_points(points: np.ndarray, height: int, width: int) -> tuple[np.ndarray
         return np.zeros((0, 2), np.float32), 0, 0
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"`points` must be of shape (n, 2). Received: shape {points.shape}.")
-    size = np.array([width, height], np.float64)
-    # NaN fails every comparison, so it is dropped here too.
-    near = points[np.all((points >= -1) & (points <= size + 1), axis=1)]
-    inside = np.clip(near, 0, size)
+    near = points[near_image(points, height, width)]
+    inside = np.clip(near, 0, [width, height])
     clipped = int(np.sum(np.any(inside != near, axis=1)))
     return inside.astype(np.float32), clipped, len(points) - len(near)
+
+
+def near_image(points: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Returns which of some points `(n, 2)` lie in the image or up to one pixel outside: `(n,)` bool."""
+    # NaN fails every comparison, so it is not near.
+    return np.all((points >= -1) & (points <= np.array([width, height]) + 1), axis=1)
 
 
 def write_dataset(

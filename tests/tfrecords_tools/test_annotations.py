@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from tfrecords_tools.annotations import folder, shanghaitech, ucf, vgg_cells
+from tfrecords_tools.annotations import folder, jhu, nwpu, shanghaitech, ucf, vgg_cells
 
 HEIGHT, WIDTH = 16, 24
 
@@ -90,6 +90,165 @@ def test_ucf_that_does_not_fit(tmp_path):
     (tmp_path / "1_ann.mat").unlink()
     with pytest.raises(FileNotFoundError, match="1.jpg has no annotation"):
         ucf.read_cc_50(str(tmp_path), 1)
+
+
+# NWPU
+
+
+def save_nwpu(root, points=((1.5, 2), (24, 16)), boxes=((1, 1, 3, 4), (26, 18, 22, 14))):
+    """An image a split; the test image has no annotation."""
+    root.mkdir(exist_ok=True)
+    (root / "jsons").mkdir()
+    for number, split in enumerate(("train", "val", "test")):
+        save_image(root / "images" / f"000{number}.jpg", seed=number)
+        (root / f"{split}.txt").write_text(f"000{number} 1 {number}\n")
+        if split != "test":
+            annotation = {"img_id": f"000{number}.jpg", "human_num": 2, "points": points, "boxes": boxes}
+            (root / "jsons" / f"000{number}.json").write_text(json.dumps(annotation))
+    return root
+
+
+def test_nwpu(tmp_path):
+    splits = nwpu.read(str(save_nwpu(tmp_path)))
+    assert {split: [source.id for source in sources] for split, sources in splits.items()} == {
+        "train": ["0000"],
+        "val": ["0001"],
+        "test": ["0002"],
+    }
+    image = splits["val"][0].load().image
+    assert (image.labels, image.attributes) == ("points", {"luminance": 1, "density": 1})
+    np.testing.assert_array_equal(image.points, [[1.5, 2], [24, 16]])
+    # The corners of the second box were given in the other order.
+    np.testing.assert_array_equal(image.boxes, [[1, 1, 3, 4], [22, 14, 26, 18]])
+    image = splits["test"][0].load().image
+    assert (image.labels, len(image.points), image.boxes) == ("none", 0, None)
+
+
+def test_nwpu_drops_a_box_with_its_point(tmp_path):
+    points = [[99, 2], [3, 4], [np.nan, 1]]
+    boxes = [[90, 0, 110, 9], [2, 3, 4, 5], [0, 0, 1, 1]]
+    loaded = nwpu.read(str(save_nwpu(tmp_path, points, boxes)))["train"][0].load()
+    assert loaded.points_dropped == 2
+    np.testing.assert_array_equal(loaded.image.points, [[3, 4]])
+    np.testing.assert_array_equal(loaded.image.boxes, [[2, 3, 4, 5]])
+
+
+def test_nwpu_without_people(tmp_path):
+    image = nwpu.read(str(save_nwpu(tmp_path, [], [])))["train"][0].load().image
+    assert image.labels == "points" and image.points.shape == (0, 2) and image.boxes.shape == (0, 4)
+
+
+def test_nwpu_without_its_test_images(tmp_path):
+    (save_nwpu(tmp_path) / "test.txt").unlink()
+    assert list(nwpu.read(str(tmp_path))) == ["train", "val"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("train.txt", None, r"train\.txt is missing"),
+        ("jsons/0001.json", None, r"0001\.jpg has no annotation .*0001\.json"),
+        ("images/0002.jpg", None, r"test\.txt, line 1, names an image that is missing: .*0002\.jpg"),
+        ("val.txt", "0001 1\n", r"val\.txt, line 1: '0001 1' must be an image, its level"),
+        ("val.txt", "\n0001 dark 2\n", r"val\.txt, line 2: '0001 dark 2' must be"),
+        ("val.txt", "0000 1 2\n", r"val\.txt names the image 0000, which .*train\.txt names, too"),
+    ],
+)
+def test_nwpu_that_does_not_fit(tmp_path, file, content, message):
+    path = save_nwpu(tmp_path) / file
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises((FileNotFoundError, ValueError), match=message):
+        nwpu.read(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not an annotation of NWPU-Crowd"),
+        ("[]", "is not an annotation"),
+        ('{"points": []}', "is not an annotation.*boxes"),
+        ('{"points": [[1, 2, 3]], "boxes": []}', "is not an annotation"),
+        ('{"points": [["a", 2]], "boxes": [[1, 2, 3, 4]]}', "is not an annotation"),
+        ('{"points": [[1, 2]], "boxes": []}', "holds 1 points and 0 boxes"),
+    ],
+)
+def test_nwpu_annotations_that_do_not_fit(tmp_path, content, message):
+    path = tmp_path / "0001.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=rf"0001\.json.*{message}.*Copy it again"):
+        nwpu.read_heads(str(path))
+
+
+def test_nwpu_needs_its_folders(tmp_path):
+    with pytest.raises(FileNotFoundError, match="must hold the folders.*lacks 'images'"):
+        nwpu.read(str(tmp_path))
+
+
+# JHU
+
+
+def save_jhu(root, heads="1.5 2 4 6 1 0\n24 16 2 2 2 1\n"):
+    for number, split in enumerate(("train", "val", "test")):
+        save_image(root / split / "images" / f"000{number}.jpg", seed=number)
+        (root / split / "gt").mkdir()
+        (root / split / "gt" / f"000{number}.txt").write_text(heads)
+        (root / split / "image_labels.txt").write_text(f"000{number},2,water park,{number},1\n")
+    return root
+
+
+def test_jhu(tmp_path):
+    splits = jhu.read(str(save_jhu(tmp_path)))
+    assert {split: [source.id for source in sources] for split, sources in splits.items()} == {
+        "train": ["0000"],
+        "val": ["0001"],
+        "test": ["0002"],
+    }
+    image = splits["test"][0].load().image
+    assert image.attributes == {"scene": "water park", "weather": "rain", "distractor": True}
+    np.testing.assert_array_equal(image.points, [[1.5, 2], [24, 16]])
+    np.testing.assert_array_equal(image.boxes, [[-0.5, -1, 3.5, 5], [23, 15, 25, 17]])
+
+
+@pytest.mark.parametrize(("heads", "number"), [("", 0), ("3 4 1 1 1 0", 1)])
+def test_jhu_with_few_people(tmp_path, heads, number):
+    image = jhu.read(str(save_jhu(tmp_path, heads)))["train"][0].load().image
+    assert image.points.shape == (number, 2) and image.boxes.shape == (number, 4) and image.labels == "points"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (
+            "train/image_labels.txt",
+            None,
+            "train must hold the folders `images` and `gt` and the file `image_labels.txt`",
+        ),
+        ("val/gt/0001.txt", None, r"0001\.jpg has no annotation .*0001\.txt"),
+        ("val/images/0001.jpg", None, r"0001\.txt has no image"),
+        ("val/image_labels.txt", "0009,2,street,0,0\n", r"image_labels\.txt has no line of the image 0001"),
+        ("val/image_labels.txt", "0001,2,street\n", r"image_labels\.txt, line 1: '0001,2,street' must be"),
+        ("val/image_labels.txt", "\n0001,2,street,4,0\n", r"line 2: '0001,2,street,4,0' must be .*weather \(0 to 3\)"),
+    ],
+)
+def test_jhu_that_does_not_fit(tmp_path, file, content, message):
+    path = save_jhu(tmp_path) / file
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises((FileNotFoundError, ValueError), match=message):
+        jhu.read(str(tmp_path))
+
+
+@pytest.mark.parametrize("line", ["1 2 3 4 5", "1 2 3 4 5 6 7", "1 2 3 4 five 6"])
+def test_jhu_annotations_that_do_not_fit(tmp_path, line):
+    path = tmp_path / "0001.txt"
+    path.write_text(f"1 2 3 4 5 6\n{line}\n")
+    with pytest.raises(ValueError, match=rf"0001\.txt, line 2: '{line}' must be x, y, width.*Copy it again"):
+        jhu.read_heads(str(path))
+
+
+def test_fingerprint_follows_the_attributes(tmp_path):
+    before = jhu.read(str(save_jhu(tmp_path)))["train"][0].fingerprint()
+    (tmp_path / "train" / "image_labels.txt").write_text("0000,2,street,0,0\n")
+    assert jhu.read(str(tmp_path))["train"][0].fingerprint() != before
 
 
 # ShanghaiTech

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tfcount.data import schema
 from tfrecords_tools import images, writing
 
 
@@ -32,6 +33,41 @@ class AnnotatedImage:
     def load(self) -> writing.Loaded:
         """Reads the image and its points."""
         return images.load_points(self.id, self.image_path, self.read(self.annotation_path))
+
+
+@dataclasses.dataclass(frozen=True)
+class BoxedImage:
+    """One image with the file of its points and boxes, or one that nobody has annotated.
+
+    Attributes:
+      id: its name without extension.
+      image_path: of the image file.
+      annotation_path: of the file of its points and boxes, or None if the image is not annotated.
+      read: path of such a file -> points `(n, 2)`, boxes `(n, 4)` (left, top, right, bottom), both in pixels.
+      attributes: what else is known of the image.
+    """
+
+    id: str
+    image_path: str
+    annotation_path: str | None
+    read: Callable[[str], tuple[np.ndarray, np.ndarray]]
+    attributes: dict
+
+    def fingerprint(self) -> str:
+        """Returns a text that changes when the image, its annotation or its attributes do."""
+        paths = [path for path in (self.image_path, self.annotation_path) if path]
+        return repr((images.fingerprint_files(*paths), self.attributes))
+
+    def load(self) -> writing.Loaded:
+        """Reads the image, and its points and boxes."""
+        if self.annotation_path is not None:
+            points, boxes = self.read(self.annotation_path)
+            return images.load_points(self.id, self.image_path, points, boxes, self.attributes)
+        image = images.read_image(self.image_path)
+        record = schema.AnnotatedImage(
+            self.id, image.encoded, image.height, image.width, labels=schema.NONE, attributes=self.attributes
+        )
+        return writing.Loaded(record, 0, 0)
 
 
 def pair(image_folder: str, annotation_folder: str, pattern: str, read: Callable) -> list[AnnotatedImage]:
