@@ -1,5 +1,6 @@
 """The commands, run as a user runs them, on a tiny run."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -13,8 +14,9 @@ import pytest
 import tensorflow as tf
 
 import tfcount
-from tfcount import evaluation, experiment, serving
+from tfcount import evaluate, evaluation, experiment, serving
 from tfcount.config import ExperimentConfig, TrainConfig
+from tfcount.data.records import Records
 from tfcount.data.streams import DataConfig
 from tfcount.models import build_counter
 
@@ -79,6 +81,18 @@ def test_evaluate_localization(run, tmp_path):
     validation = experiment.read_run(run)["validation"]
     assert localization["images"] == 4
     assert localization["threshold"] in [entry.get("val_threshold", 0.05) for entry in validation]
+
+
+def test_evaluate_needs_labels(crowds):
+    records = Records.open(crowds, "test")
+    evaluate._check_labels(records, "test", points_needed=True)
+    counted = [row._replace(labels="count") for row in records.rows]
+    evaluate._check_labels(dataclasses.replace(records, rows=counted), "test", points_needed=False)
+    with pytest.raises(ValueError, match="--localization needs images with points, and no image of split 'test' in"):
+        evaluate._check_labels(dataclasses.replace(records, rows=counted), "test", points_needed=True)
+    unknown = [row._replace(labels="none", count=float("nan")) for row in records.rows]
+    with pytest.raises(ValueError, match="No image of split 'test' in .* has a known count. Give another --split"):
+        evaluate._check_labels(dataclasses.replace(records, rows=unknown), "test", points_needed=False)
 
 
 def test_a_damaged_record(run, crowds, tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import sys
 
@@ -25,6 +26,7 @@ def main(argv):
     values = flags.FLAGS
     counter, config = experiment.load_counter(values.model_dir)
     records = Records.open(values.data_dir or config.data.dir, values.split)
+    _check_labels(records, values.split, values.localization)
     manifest = schema.read_manifest(records.folder)
     bar = tqdm.tqdm(
         streams.evaluation(records, config.data), total=len(records.rows), unit="image", desc=values.split, leave=False
@@ -49,6 +51,19 @@ def main(argv):
     write_file(os.path.join(output, "evaluation.json"), json.dumps(summary, indent=2) + "\n")
     sys.stdout.write(table(summary))
     sys.stdout.write(f"Written: {output} (evaluation.json, predictions.csv, evaluation.png)\n")
+
+
+def _check_labels(records, split, points_needed):
+    """Raises ValueError, before anything is counted, if the images of a split cannot be evaluated."""
+    if all(math.isnan(row.count) for row in records.rows):
+        raise ValueError(
+            f"No image of split {split!r} in {records.folder!r} has a known count. Give another --split, or count the "
+            "images with `python -m tfcount.predict`."
+        )
+    if points_needed and not any(row.labels == schema.POINTS for row in records.rows):
+        raise ValueError(
+            f"--localization needs images with points, and no image of split {split!r} in {records.folder!r} has them."
+        )
 
 
 def predictions_csv(results) -> str:
