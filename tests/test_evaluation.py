@@ -13,6 +13,7 @@ def dataset(examples):
             "id": tf.constant(f"image_{index}"),
             "image": tf.constant(image[None]),
             "points": tf.constant(points, tf.float32, shape=(len(points), 2)),
+            "zoom": tf.ones(2),
             "boxes": tf.zeros((0, 4)),
             "count": tf.constant(count, tf.float32),
         }
@@ -100,6 +101,16 @@ class TestLocalization:
         assert summary["nwpu_small"] is None and summary["images"] == 1 and summary["threshold"] == 0.1
         # Sigma 3 to 5: one; 6 to 49: two; from 50 = |(60, 60) - (44, 12)| rounded down, 50.6, so from 51: three.
         assert summary["ucf_qnrf"]["recall"] == pytest.approx((3 * 1 + 45 * 2 + 50 * 3) / 300)
+
+    def test_a_reduced_image_is_measured_as_it_was_before(self):
+        """Halved in x and to a third in y: the peak (12, 12) lies at (24, 36), one pixel from a head, not 1 / 2."""
+        image = np.zeros((64, 60, 3), np.uint8)
+        one = next(iter(dataset([(image, [[12.5, 12]], 1)])))
+        one |= {"zoom": tf.constant([1 / 2, 1 / 3]), "boxes": tf.constant([[23.0, 30, 27, 50]])}
+        located = evaluation.evaluate(self.density, 8, [one], locate=True)[0].located
+        np.testing.assert_allclose(located.points[0], [24, 36], rtol=1e-6)
+        np.testing.assert_allclose(located.heads, [[25, 36]], rtol=1e-6)
+        np.testing.assert_array_equal(located.boxes, [[23, 30, 27, 50]])
 
     def test_the_threshold_is_that_of_the_largest_f1(self):
         """With the first peak: F1 = 2 / (1 + 2); with two: 4 / (2 + 2) = 1; with three: 4 / 5. Between 0.5 and 0.2."""

@@ -28,7 +28,7 @@ _CHOSEN_AT = 8.0
 
 @dataclasses.dataclass(frozen=True)
 class Located:
-    """Where a counter saw people in an image, and where they are.
+    """Where a counter saw people in an image, and where they are, in pixels of the image before it was reduced.
 
     Attributes:
       points: `(n, 2)`, (x, y) in pixels, of all peaks of the density.
@@ -132,7 +132,10 @@ def evaluate(density, stride: int, dataset, locate: bool = False) -> list[ImageR
             if locate:
                 boxes = example["boxes"].numpy()
                 found, scores = find_points(predicted, stride, height, width)
-                located = Located(found, scores, points, boxes if len(boxes) == len(points) > 0 else None)
+                # Distances are given in pixels of the image as it was annotated.
+                zoom = example["zoom"].numpy()
+                known = boxes if len(boxes) == len(points) > 0 else None
+                located = Located(found / zoom, scores, points / zoom, known)
         image_id = example["id"].numpy().decode()
         total = float(predicted.sum(dtype=np.float64))
         sparsity = float(np.mean(predicted < _EMPTY))

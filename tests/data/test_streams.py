@@ -85,6 +85,7 @@ def test_evaluation_of_reduced_images(training):
     for one, other in zip(whole, reduced, strict=True):
         assert other["image"].shape == (1, 48, 64, 3) and other["image"].dtype == "uint8"
         np.testing.assert_allclose(other["points"], one["points"] / 2, rtol=1e-5)
+        np.testing.assert_allclose(other["zoom"], [0.5, 0.5])
         assert other["count"] == one["count"]
     for one, other in zip(whole, evaluation(training.records, DataConfig(long_side=500)), strict=True):
         np.testing.assert_array_equal(one["image"], other["image"])

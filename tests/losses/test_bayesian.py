@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfcount.losses.bayesian import BayesianLoss
 
@@ -33,6 +34,16 @@ def test_agrees_with_plain_loops(background, rng):
     y_true = {"points": np.float32(points)[None], "point_mask": np.ones((1, 7), "float32")}
     ours = BayesianLoss(stride, sigma, background).call(y_true, np.float32(density)[None, ..., None])
     np.testing.assert_allclose(ours, [loss], rtol=1e-4)
+
+
+@pytest.mark.parametrize("background", [0.0, 1.0])
+def test_room_for_no_point_at_all(background):
+    y_true = {"points": np.zeros((2, 0, 2), "float32"), "point_mask": np.zeros((2, 0), "float32")}
+    density = tf.Variable(np.full((2, 3, 4, 1), 0.5, "float32"))
+    with tf.GradientTape() as tape:
+        values = BayesianLoss(background=background).call(y_true, density)
+    np.testing.assert_allclose(values, [6, 6])
+    np.testing.assert_allclose(tape.gradient(values, density), np.ones(density.shape))
 
 
 @pytest.mark.parametrize(

@@ -215,24 +215,25 @@ def evaluation(records: Records, data: DataConfig | None = None) -> tf.data.Data
 
     Images larger than `long_side` and `short_side` of `data`, if it is given, are reduced, and their points with them.
 
-    Each element is a dict: `id` (scalar string), `image` (1, height, width, 3) uint8, `points` (n, 2), `boxes` (n, 4),
-    or (0, 4) where there are none, and `count` (scalar float32, NaN where it is unknown).
+    Each element is a dict: `id` (scalar string), `image` (1, height, width, 3) uint8, `points` (n, 2) in its pixels,
+    `zoom` (2,), what x and y were multiplied by, `boxes` (n, 4) in pixels of the image that was not reduced, or (0, 4)
+    where there are none, and `count` (scalar float32, NaN where it is unknown).
     """
 
     def read(serialized):
         record = schema.parse_image(serialized)
-        image, boxes = decode_image(record["image"]), record["boxes"]
+        image, zoom = decode_image(record["image"]), tf.ones([2])
         example = {"image": image, "points": record["points"], "sigma": record["points"][:, 0]}
         if data and (data.long_side or data.short_side):
             example = augment.reduced(example, data.long_side, data.short_side)
             example["image"] = tf.saturate_cast(tf.round(example["image"]), tf.uint8)
             zoom = tf.cast(tf.shape(example["image"])[1::-1], tf.float32) / tf.cast(tf.shape(image)[1::-1], tf.float32)
-            boxes *= tf.tile(zoom, [2])
         return {
             "id": record["id"],
             "image": example["image"][None],
             "points": example["points"],
-            "boxes": boxes,
+            "zoom": zoom,
+            "boxes": record["boxes"],
             "count": record["count"],
         }
 

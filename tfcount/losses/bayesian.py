@@ -49,7 +49,7 @@ class BayesianLoss(keras.losses.Loss):
         points, mask = points_of(y_true)
         density = tf.cast(finite(y_pred), tf.float32)
         height, width = tf.shape(density)[1], tf.shape(density)[2]
-        pixels = tf.ones_like(mask[:, 0])
+        pixels = tf.ones(tf.shape(mask)[:1])
         squared = transport_cost(points, height, width, self.stride, "squared", side=pixels)
         logits = -squared / (2 * self.sigma**2)
         logits = tf.where(mask[:, None] > 0, logits, -float("inf"))
