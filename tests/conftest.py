@@ -1,10 +1,14 @@
 import os
+import signal
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfcount import experiment
+
+# A shell starts what runs in the background with Ctrl-C ignored, and tests would pass that on to the commands they stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two logical processors, so that a strategy over several devices can be tested on any machine.
 tf.config.set_logical_device_configuration(
