@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfcount import experiment
 
-# A shell starts what runs in the background with Ctrl-C ignored, and tests would pass that on to the commands they stop.
+# What a shell starts in the background ignores Ctrl-C, and tests would pass that on to the commands that they stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two logical processors, so that a strategy over several devices can be tested on any machine.
