@@ -26,17 +26,19 @@ def collect(name: str, evaluation: pathlib.Path, run: pathlib.Path) -> None:
 def table() -> str:
     """Returns the table of all results, in Markdown."""
     lines = [
-        "| result | counted | MAE (95 % interval) | RMSE | NAE | training | on |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| result | counted | MAE (95 % interval) | RMSE | NAE | F1 at 4, 8 pixels | training | on |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for path in sorted(ROOT.glob("results/*/evaluation.json")):
         summary = json.loads(path.read_text(encoding="utf-8"))
         run, (low, high) = summary["run"], summary["interval"]["mae"]
         hardware = run["hardware"]
+        points = summary.get("localization")
+        located = f"{points['sigma_4']['f1']:.3f}, {points['sigma_8']['f1']:.3f}" if points else ""
         lines.append(
             f"| [{path.parent.name}](results/{path.parent.name}) | {summary['dataset']} {summary['split']}, "
             f"{summary['images']} images | {summary['mae']:.1f} ({low:.1f} to {high:.1f}) | {summary['rmse']:.1f} | "
-            f"{summary['nae']:.3f} | {run['steps']} steps, {run['training_minutes']:.0f} minutes | "
+            f"{summary['nae']:.3f} | {located} | {run['steps']} steps, {run['training_minutes']:.0f} minutes | "
             f"{hardware['device']}, {hardware['cores']} cores |"
         )
     return "".join(f"{line}\n" for line in lines)
