@@ -178,6 +178,19 @@ def test_an_example_that_is_not_finite_leaves_the_others_alone():
     assert unbalanced_sinkhorn(a, b, cost, 0.005, 0.5).converged.numpy().tolist() == [False, True]
 
 
+@pytest.mark.parametrize("known", range(3))
+def test_traces_may_know_the_shape_of_one_argument_alone(known):
+    a, b, cost = problem(5, 3)
+    arguments = [np.float32(value) for value in (a, b, cost)]
+    shapes = [value.shape if index == known else [None] * value.ndim for index, value in enumerate(arguments)]
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32) for shape in shapes])
+    def solve(a, b, cost):
+        return unbalanced_sinkhorn(a, b, cost, 0.1, 0.5, scaling=0.5)
+
+    np.testing.assert_allclose(solve(*arguments).f, unbalanced_sinkhorn(*arguments, 0.1, 0.5, scaling=0.5).f, rtol=1e-4)
+
+
 def test_runs_in_a_graph_of_any_shape():
     """Shapes unknown when the graph is made; eager and in the graph the same."""
 

@@ -138,6 +138,10 @@ def best_relaxation(epsilon: float, rho: float) -> float:
 @tf.function(jit_compile=True, reduce_retracing=True)
 def _solve(a, b, cost, epsilon, inverse_rho, entropic, scaling, relaxation, tolerance, max_iterations):
     """Iterates; all arguments are tensors, so that there is one trace for all of their values."""
+    # Traces for several shapes may know the same length of one argument and not of another; loops must know it of all.
+    shape = cost.shape.merge_with([*a.shape, None]).merge_with([b.shape[0], None, b.shape[1]])
+    for value, known in ((a, shape[:2]), (b, [shape[0], shape[2]]), (cost, shape)):
+        value.set_shape(known)
     has_a, has_b = a > 0, b > 0
     log_a, log_b = (tf.math.log(tf.where(has, mass, 1)) for has, mass in ((has_a, a), (has_b, b)))
 
