@@ -1,0 +1,163 @@
+"""Labels of pairs: by hand, and against networkx."""
+
+import networkx
+import numpy as np
+import pytest
+
+from tfcount.data import schema
+from tfcount.labeling import ranking_pairs
+
+IDS = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
+
+
+def as_labels(greater, close=()):
+    return ranking_pairs.Labels(*(np.array(pairs, np.int64).reshape(-1, 2) for pairs in (greater, close)))
+
+
+def random_labels(rng, images, number):
+    """Labels without contradiction, some of them twice."""
+    rank = rng.permutation(images)
+    pairs = rng.integers(0, images, (number, 2))
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    return np.where((rank[pairs[:, 0]] > rank[pairs[:, 1]])[:, None], pairs, pairs[:, ::-1])
+
+
+def as_set(pairs):
+    return set(map(tuple, np.asarray(pairs).tolist()))
+
+
+def test_pairs_from_counts():
+    """5 > 2 * 2 and 5 > 2 * 0, 2 > 2 * 0, but not 4 > 2 * 2; nothing follows from a count that is unknown."""
+    counts = [5, 2, 4, 0, np.nan]
+    assert as_set(ranking_pairs.from_counts(counts, 2)) == {(0, 1), (0, 3), (1, 3), (2, 3)}
+    assert len(ranking_pairs.from_counts(counts, 1)) == 6
+    with pytest.raises(ValueError, match=r"`ratio` must be at least 1. Received: ratio=0.5"):
+        ranking_pairs.from_counts(counts, 0.5)
+
+
+@pytest.mark.parametrize(("images", "number"), [(1, 0), (5, 6), (40, 100), (70, 30), (129, 800)])
+def test_closure_and_reduction_are_those_of_networkx(rng, images, number):
+    labels = random_labels(rng, images, number)
+    graph = networkx.DiGraph(map(tuple, labels.tolist()))
+    order = ranking_pairs.order_of(labels, images)
+    expected = set(networkx.transitive_closure_dag(graph).edges)
+    assert as_set(order.pairs()) == expected and order.count() == len(expected)
+    everyone = np.argwhere(np.ones((images, images)))
+    assert as_set(everyone[order.implies(*everyone.T)]) == expected
+    assert as_set(ranking_pairs.needed(labels, images)) == set(networkx.transitive_reduction(graph).edges)
+
+
+def test_an_implied_label_changes_nothing(rng):
+    labels = random_labels(rng, 30, 60)
+    order = ranking_pairs.order_of(labels, 30)
+    more = np.concatenate([order.pairs(), labels])
+    np.testing.assert_array_equal(ranking_pairs.order_of(more, 30).reached, order.reached)
+    np.testing.assert_array_equal(ranking_pairs.needed(more, 30), ranking_pairs.needed(labels, 30))
+
+
+def test_nothing_said():
+    order = ranking_pairs.order_of(np.zeros((0, 2)), 3)
+    assert order.count() == 0 and order.pairs().shape == (0, 2)
+    assert ranking_pairs.find_cycle(np.zeros((0, 2)), 3) == []
+
+
+class TestContradictions:
+    def test_two_labels(self):
+        """The later one comes first."""
+        assert ranking_pairs.find_cycle([[0, 1], [1, 2], [2, 1]], 3) == [2, 1]
+
+    def test_the_label_that_others_speak_against_comes_first(self):
+        """0 > 1 > 3 and 0 > 2 > 3 speak against 3 > 0, given first; of each of the others only one pair."""
+        greater = [[3, 0], [0, 1], [1, 3], [0, 2], [2, 3]]
+        cycle = ranking_pairs.find_cycle(greater, 4)
+        assert cycle[0] == 0 and len(cycle) == 3
+        images = [greater[label] for label in cycle]
+        assert all(one[1] == other[0] for one, other in zip(images, images[1:] + images[:1], strict=True))
+
+    def test_against_networkx(self, rng):
+        labels = random_labels(rng, 60, 150)
+        assert ranking_pairs.find_cycle(labels, 60) == []
+        more, fewer = ranking_pairs.order_of(labels, 60).pairs()[-1]
+        labels = np.concatenate([labels, [[fewer, more]]])
+        cycle = labels[ranking_pairs.find_cycle(labels, 60)]
+        np.testing.assert_array_equal(cycle[:, 1], np.roll(cycle[:, 0], -1))
+        with pytest.raises(ValueError, match="contradict each other"):
+            ranking_pairs.order_of(labels, 60)
+        # All cycles go through the wrong label.
+        graph = networkx.DiGraph(map(tuple, labels.tolist()))
+        assert len(cycle) == networkx.shortest_path_length(graph, more, fewer) + 1
+
+    def test_it_is_told_by_name(self):
+        with pytest.raises(ValueError, match=r"'d\.jpg' shows more than 'a\.jpg', 'a\.jpg' shows more .*these 3 first"):
+            ranking_pairs.check(as_labels([[3, 0], [0, 1], [1, 3], [0, 2], [2, 3]]), IDS)
+
+    @pytest.mark.parametrize("close", [[0, 2], [2, 0]])
+    def test_close_images_that_others_tell_apart(self, close):
+        with pytest.raises(ValueError, match=r"'a\.jpg' shows about as many as 'c\.jpg', and more by other labels"):
+            ranking_pairs.check(as_labels([[0, 1], [1, 2]], [[1, 3], close]), IDS)
+
+    def test_labels_that_agree(self):
+        order = ranking_pairs.check(as_labels([[0, 1], [1, 2], [0, 2], [0, 1]], [[1, 3]]), IDS)
+        assert as_set(order.pairs()) == {(0, 1), (1, 2), (0, 2)}
+
+
+def test_images_out_of_range():
+    with pytest.raises(ValueError, match=r"Images must be 0 to 1. Received: 0 to 2"):
+        ranking_pairs.order_of([[0, 2]], 2)
+    with pytest.raises(ValueError, match="Image 1 is compared with itself"):
+        ranking_pairs.needed([[0, 1], [1, 1]], 2)
+
+
+class TestFiles:
+    def test_round_trip(self, tmp_path):
+        path = str(tmp_path / "pairs.csv")
+        labels = as_labels([[0, 1], [2, 0]], [[1, 3]])
+        ranking_pairs.write_labels(path, labels, IDS)
+        read = ranking_pairs.read_labels(path, IDS)
+        for one, other in zip(read, labels, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    def test_relations(self, tmp_path):
+        path = tmp_path / "pairs.csv"
+        path.write_text("Image_A, image_b,relation\na.jpg,b.jpg,greater\n\na.jpg, c.jpg,less\nb.jpg,d.jpg,close\n")
+        labels = ranking_pairs.read_labels(str(path), IDS)
+        assert labels.greater.tolist() == [[0, 1], [2, 0]] and labels.close.tolist() == [[1, 3]]
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("", "header ''. It must be `image_a,image_b,relation`"),
+            ("a,b\n", "header 'a,b'"),
+            ("a.jpg,b.jpg\n", "line 2: must have 3 values. Received: 'a.jpg,b.jpg'"),
+            ("a.jpg,e.jpg,less\n", r"line 2: there is no image 'e\.jpg'. Correct the name"),
+            ("a.jpg,a.jpg,less\n", r"line 2: compares the image 'a\.jpg' with itself"),
+            ("a.jpg,b.jpg,\n", r"line 2: `relation` must be one of .*'close'.* Received: ''"),
+            ("a.jpg,b.jpg,more\n", "Received: 'more'"),
+        ],
+    )
+    def test_files_that_do_not_fit(self, tmp_path, content, message):
+        path = tmp_path / "pairs.csv"
+        header = "image_a,image_b,relation\n" if ".jpg" in content else ""
+        path.write_text(header + content)
+        with pytest.raises(ValueError, match=rf"pairs\.csv.*{message}"):
+            ranking_pairs.read_labels(str(path), IDS)
+
+    def test_other_encodings(self, tmp_path):
+        path = tmp_path / "pairs.csv"
+        path.write_bytes("image_a,image_b,relation\ncaf\xe9.jpg,a.jpg,less\n".encode("latin-1"))
+        with pytest.raises(ValueError, match="is not encoded as UTF-8"):
+            ranking_pairs.read_labels(str(path), IDS)
+
+
+def test_part_a_of_shanghaitech(real_data):
+    """The paper has 24,386 pairs and asked a person 16,194."""
+    from tfrecords_tools.annotations import shanghaitech
+
+    sources = shanghaitech.read(f"{real_data}/data", "A")["train"]
+    counts = [len(shanghaitech.read_points(source.annotation_path)) for source in sources]
+    pairs = ranking_pairs.from_counts(counts, 2)
+    assert len(pairs) == 24406 and len(ranking_pairs.needed(pairs, len(counts))) == 14215
+
+
+def test_relations_are_those_of_the_records():
+    assert (ranking_pairs.GREATER, ranking_pairs.LESS, ranking_pairs.CLOSE) == schema.RELATIONS

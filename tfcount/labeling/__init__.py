@@ -1,0 +1,1 @@
+"""Which pair, region or image to label next, and what labels tell."""
