@@ -38,8 +38,9 @@ demo: $(VENV)/.installed data/demo/manifest.json
 data/demo/manifest.json: | $(VENV)/.installed
 	$(BIN)/python -m tfrecords_tools.synthesize --output=data/demo --train_images=500
 
+# Two at a time: most of what a test takes is one core's work.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
