@@ -21,8 +21,6 @@ from tfcount.files import write_file
 HEADER = ("image_a", "image_b", "relation")
 GREATER, LESS, CLOSE = schema.RELATIONS
 
-# Images of a contradiction from which a short cycle is sought: a search takes as long as there are labels.
-_STARTS = 20
 _WORD = 64
 
 
@@ -134,7 +132,7 @@ def find_cycle(greater: np.ndarray, images: int) -> list[int]:
     inside = greater[component[greater[:, 0]] == component[greater[:, 1]]]
     if not len(inside):
         return []
-    cycle = _shortest_cycle(inside, images)
+    cycle = _short_cycle(inside, images)
     labels = [
         int(np.flatnonzero((greater == pair).all(axis=1))[-1])
         for pair in zip(cycle, cycle[1:] + cycle[:1], strict=True)
@@ -149,23 +147,31 @@ def find_cycle(greater: np.ndarray, images: int) -> list[int]:
     return labels[first:] + labels[:first]
 
 
-def _shortest_cycle(greater, images):
-    """Returns the images of a short cycle, each of which shows more than the next, if all labels lie on cycles."""
+def _short_cycle(greater, images):
+    """Returns the images of a cycle, each of which shows more than the next, if all labels lie on cycles.
+
+    No cycle through one of these images is shorter: if one label alone is wrong, this is a shortest cycle of all.
+    """
     codes, reversed_codes = (greater[:, a] * images + greater[:, 1 - a] for a in (0, 1))
     opposite = np.flatnonzero(np.isin(codes, reversed_codes))
     if opposite.size:
         return greater[opposite[0]].tolist()
     arcs = scipy.sparse.csr_matrix((np.ones(len(greater)), (greater[:, 0], greater[:, 1])), (images, images))
-    shortest: list[int] = []
-    for start in np.unique(greater[:, 0])[:_STARTS]:
+
+    def through(start):
         order, before = csgraph.breadth_first_order(arcs, start)
         # The nearest of the images that show more than this one, of all that it reaches.
         path = [int(order[np.isin(order, greater[greater[:, 1] == start, 0])][0])]
         while path[-1] != start:
             path.append(int(before[path[-1]]))
-        if not shortest or len(path) < len(shortest):
-            shortest = path[::-1]
-    return shortest
+        return path[::-1]
+
+    cycle: list[int] = []
+    shorter = through(int(greater[0, 0]))
+    while len(shorter) != len(cycle):
+        cycle = shorter
+        shorter = min(map(through, cycle), key=len)
+    return cycle
 
 
 def check(labels: Labels, ids: Sequence[str]) -> Order:
