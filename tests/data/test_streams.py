@@ -1,5 +1,7 @@
 import dataclasses
 
+import absl.flags
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -173,3 +175,80 @@ def test_no_such_split(crowds):
 def test_wrong_values(values, message):
     with pytest.raises(ValueError, match=message):
         DataConfig(**values)
+
+
+class TestRanked:
+    """Whole images of 96 x 128 pixels; image i shows more than image i + 1."""
+
+    PAIRS = np.stack([np.arange(11), np.arange(1, 12)], 1)
+    NOBODY = np.zeros(0, np.int64)
+
+    def batches(self, training, number, pairs=PAIRS, counted=NOBODY):
+        dataset = training.ranked(pairs, counted)
+        return [{name: value.numpy() for name, value in batch.items()} for batch in dataset.take(number)]
+
+    def test_couples_are_pairs(self, training):
+        pairs = set(map(tuple, self.PAIRS.tolist()))
+        for batch in self.batches(training, 10):
+            assert batch["image"].shape == (4, 96, 128, 3) and batch["image"].dtype == np.uint8
+            assert batch["size"].tolist() == [[96, 128]] * 4
+            assert len(set(batch["position"])) == 4
+            assert set(map(tuple, batch["position"].reshape(-1, 2).tolist())) <= pairs
+            counts = [training.records.rows[position].count for position in batch["position"]]
+            np.testing.assert_array_equal(batch["count"], counts)
+
+    def test_some_couples_have_counts(self, training):
+        counted = np.array([2, 5, 8])
+        training = dataclasses.replace(training, batch_size=8)
+        for batch in self.batches(training, 5, counted=counted):
+            assert set(batch["position"][6:]) <= set(counted.tolist())
+
+    def test_all_images_have_counts_and_no_pair_is_known(self, training):
+        counted = np.array([2, 5, 8, 9, 11])
+        seen = set()
+        for batch in self.batches(training, 20, np.zeros((0, 2), np.int64), counted):
+            seen |= set(batch["position"].tolist())
+        assert seen == set(counted.tolist())
+
+    def test_one_image_is_in_all_pairs(self, training):
+        pairs = np.stack([np.full(5, 3), [0, 1, 2, 4, 5]], 1)
+        for batch in self.batches(training, 5, pairs):
+            assert 3 in batch["position"][:2] and len(set(batch["position"])) == 4
+
+    def test_images_of_several_sizes_are_padded(self, training, tmp_path):
+        from tfrecords_tools import build
+
+        for name, sides in (("a", (40, 90)), ("b", (70, 30)), ("c", (20, 20)), ("d", (10, 10))):
+            (tmp_path / "in").mkdir(exist_ok=True)
+            cv2.imwrite(f"{tmp_path}/in/{name}.png", np.full((*sides, 3), 200, np.uint8))
+        (tmp_path / "in" / "points.csv").write_text("image,x,y\na.png,1,1\nb.png,,\nc.png,2,2\nd.png,,\n")
+        values = absl.flags.FlagValues()
+        build.define_flags(values)
+        build.main(values(["build", "--dataset=folder", f"--input={tmp_path}/in", f"--output={tmp_path}/out"]), values)
+        records = Records.open(f"{tmp_path}/out", "train")
+        data = DataConfig(long_side=45, color=0, grey=0)
+        training = dataclasses.replace(training, records=records, data=data)
+        (batch,) = self.batches(training, 1, np.array([[0, 1], [2, 3]]))
+        sides = {"a.png": [20, 45], "b.png": [45, 19], "c.png": [20, 20], "d.png": [10, 10]}
+        for image, size, position in zip(batch["image"], batch["size"], batch["position"], strict=True):
+            assert size.tolist() == sides[records.rows[position].id]
+            inside = image[: size[0], : size[1]]
+            assert np.all(inside == 200) and image.sum(dtype=np.int64) == inside.sum(dtype=np.int64)
+
+    def test_it_is_a_function_of_the_seed_and_the_step(self, training):
+        first = self.batches(training, 4)
+        tf.random.set_seed(3)
+        assert_equal(first, self.batches(training, 4))
+        assert_equal(first[2:], self.batches(dataclasses.replace(training, start_step=2), 2))
+        other = self.batches(dataclasses.replace(training, seed=1), 4)
+        assert any(not np.array_equal(a["position"], b["position"]) for a, b in zip(first, other, strict=True))
+
+    def test_batches_that_cannot_be_made(self, training):
+        counted = np.arange(12)
+        for size, pairs, counts in ((3, self.PAIRS, self.NOBODY), (2, self.PAIRS, counted)):
+            with pytest.raises(
+                ValueError, match=f"must be even, and at least 4 for pairs and counts. Received: {size}"
+            ):
+                dataclasses.replace(training, batch_size=size).ranked(pairs, counts)
+        with pytest.raises(ValueError, match="--train_batch_size=4 is larger than the number of training images that"):
+            training.ranked(self.PAIRS[:2], self.NOBODY)

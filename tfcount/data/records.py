@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import struct
 from collections.abc import Collection
 
 import numpy as np
@@ -103,6 +104,48 @@ class Records:
         first, rest = divmod(start, len(self.rows))
         return tf.data.Dataset.range(first, np.iinfo(np.int64).max).flat_map(epoch).skip(rest)
 
+    def at(self, positions: tf.data.Dataset) -> tf.data.Dataset:
+        """Returns the serialized records at the positions that a dataset gives, in its order.
+
+        Checksums are not compared, which takes a whole shard.
+
+        Args:
+          positions: scalars int64, positions in `rows`.
+
+        Raises:
+          tf.errors.DataLossError: at once if a shard has not the records of the index, later if it changes.
+        """
+        files, offsets, lengths = zip(*self._places(), strict=True)
+
+        def read(position):
+            with open(files[position], "rb") as file:
+                file.seek(offsets[position])
+                content = file.read(lengths[position])
+            if len(content) < lengths[position]:
+                raise tf.errors.DataLossError(None, None, f"{files[position]} ends inside of a record")
+            return content
+
+        return positions.map(
+            lambda position: tf.ensure_shape(tf.numpy_function(read, [position], tf.string), []),
+            num_parallel_calls=4,
+            deterministic=True,
+        )
+
+    def _places(self):
+        """Yields the file of the record of each row, its offset and its length, bytes."""
+        places = {}
+        for split in {row.split for row in self.rows}:
+            rows = schema.read_index(self.folder, split)
+            for shard in {row.shard for row in self.rows if row.split == split}:
+                path = os.path.join(self.folder, shard)
+                ids = [row.id for row in rows if row.shard == shard]
+                found = list(_record_offsets(path))
+                if len(found) != len(ids):
+                    message = f"{path} holds {len(found)} records, and the index says {len(ids)}"
+                    raise tf.errors.DataLossError(None, None, message)
+                places.update({(split, name): (path, *place) for name, place in zip(ids, found, strict=True)})
+        return (places[row.split, row.id] for row in self.rows)
+
     def _paths(self):
         return sorted({os.path.join(self.folder, row.shard) for row in self.rows})
 
@@ -118,3 +161,16 @@ class Records:
             return tf.reduce_any(tf.equal(ids, identity))
 
         return dataset.filter(is_selected)
+
+
+def _record_offsets(path):
+    """Yields the offset and the length of every whole record of a file, bytes: length, checksum, content, checksum."""
+    size = os.path.getsize(path)
+    end = 0
+    with open(path, "rb") as file:
+        while end + 12 <= size:
+            file.seek(end)
+            (length,) = struct.unpack("<Q", file.read(8))
+            offset, end = end + 12, end + length + 16
+            if end <= size:
+                yield offset, length

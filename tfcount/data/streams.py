@@ -1,7 +1,9 @@
 """Streams: from records to the batches that a method trains on, and to the images that are evaluated."""
 
 import dataclasses
+import itertools
 
+import numpy as np
 import tensorflow as tf
 
 from tfcount.data import augment, schema
@@ -10,6 +12,9 @@ from tfcount.ops import density
 
 # Sides of whole images are rounded to multiples of that many pixels, which all counters cut into whole cells.
 _MULTIPLE = 32
+
+# How often couples are drawn before one that has an image in the batch already gives way to any two images.
+_TRIES = 100
 
 # Batches are padded to one of these numbers of points: few shapes, so few compilations.
 _BUCKETS = tuple(16 << doublings for doublings in range(16))
@@ -153,6 +158,78 @@ class TrainingData:
             batches = numbered.map(self._parts, num_parallel_calls=2, deterministic=True)
         return batches.map(self._finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4)
 
+    def ranked(self, pairs: np.ndarray, counted: np.ndarray) -> tf.data.Dataset:
+        """Returns the endless stream of whole images among which some pairs are known.
+
+        A batch is made of couples that stand next to each other: pairs drawn at random, and if `counted` has two images
+        or more, every fourth couple, or the last one if there are fewer, two of these. No image is twice in a batch.
+
+        Each batch is a dict: `image` (batch, height, width, 3) uint8, padded with zeros at the bottom and right to the
+        sides of the largest, `size` (batch, 2) int32, height and width without padding, pixels, `position` (batch,)
+        int64, the place of each image in the rows of the records, and `count` (batch,) float32, its number of objects.
+        Images are reduced to `data.long_side` and `data.short_side`, mirrored and changed in color. Batch k depends on
+        nothing but the seed and k.
+
+        Args:
+          pairs: `(p, 2)` int64, positions in the rows of the records; no pairs if all batches are of counted images.
+          counted: `(c,)` int64, positions of images whose count may be used.
+
+        Raises:
+          ValueError: if there are not enough images for a batch, the batch is odd, or too small for couples of both
+            kinds.
+        """
+        rows = self.records.rows
+        couples = self.batch_size // 2
+        mixed = len(pairs) > 0 and len(counted) > 1
+        images = np.unique(np.concatenate([np.ravel(pairs), counted])).astype(np.int64)
+        if self.batch_size % 2 or (mixed and couples < 2):
+            raise ValueError(
+                f"--train_batch_size must be even, and at least 4 for pairs and counts. Received: {self.batch_size}."
+            )
+        if self.batch_size > len(images):
+            raise ValueError(
+                f"--train_batch_size={self.batch_size} is larger than the number of training images that have labels, "
+                f"{len(images)}, in {self.records.folder!r}."
+            )
+        for_counts = [mixed and couple % min(4, couples) == min(4, couples) - 1 for couple in range(couples)]
+
+        def batches():
+            for step in itertools.count(self.start_step):
+                generator = np.random.default_rng((self.seed, step))
+                chosen = np.full((couples, 2), -1)
+                # Couples with counts first: there are fewer to choose from.
+                for slot in sorted(range(couples), key=lambda slot: not for_counts[slot]):
+                    drawn = _couples(generator, counted if for_counts[slot] else pairs, images)
+                    chosen[slot] = next(couple for couple in drawn if not np.isin(couple, chosen).any())
+                yield chosen.ravel()
+
+        signature = tf.TensorSpec([self.batch_size], tf.int64)
+        positions = tf.data.Dataset.from_generator(batches, output_signature=signature).unbatch()
+        counts = tf.constant([row.count for row in rows], tf.float32)
+
+        def vary(number, position, serialized):
+            example = {
+                "image": decode_image(schema.parse_image(serialized)["image"]),
+                "points": tf.zeros([0, 2]),
+                "sigma": tf.zeros([0]),
+            }
+            seeds = tf.unstack(tf.random.split(tf.stack([tf.cast(self.seed, tf.int64), number]), 2))
+            example = augment.reduced(example, self.data.long_side, self.data.short_side)
+            example = augment.random_flip(example, seeds[0])
+            image = augment.random_color(example, self.data.color, self.data.grey, seeds[1])["image"]
+            return {
+                "image": tf.cast(tf.round(image), tf.uint8),
+                "size": tf.shape(image)[:2],
+                "position": position,
+                "count": counts[position],
+            }
+
+        numbers = tf.data.Dataset.counter(self.start_step * self.batch_size)
+        numbered = tf.data.Dataset.zip(numbers, positions, self.records.at(positions))
+        # Whole images are large: few at a time.
+        varied = numbered.map(vary, num_parallel_calls=2, deterministic=True)
+        return varied.padded_batch(self.batch_size, drop_remainder=True).prefetch(2)
+
     def _varied(self, position, serialized):
         record = schema.parse_image(serialized)
         points = record["points"]
@@ -238,6 +315,14 @@ def evaluation(records: Records, data: DataConfig | None = None) -> tf.data.Data
         }
 
     return records.serialized().map(read, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def _couples(generator, known, images):
+    """Yields couples at random, without end: known pairs `(p, 2)`, couples of known images `(c,)`, then of any."""
+    for _ in range(_TRIES if len(known) else 0):
+        yield known[generator.integers(len(known))] if known.ndim == 2 else generator.choice(known, 2, replace=False)
+    while True:
+        yield generator.choice(images, 2, replace=False)
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:

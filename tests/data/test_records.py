@@ -1,0 +1,48 @@
+"""Records at given positions; streams read all of them in `test_streams`."""
+
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcount.data import schema
+from tfcount.data.records import Records
+
+
+def ids_at(records, positions):
+    dataset = records.at(tf.data.Dataset.from_tensor_slices(np.array(positions, np.int64)))
+    return [schema.parse_image(serialized)["id"].numpy().decode() for serialized in dataset]
+
+
+def test_at(crowds):
+    records = Records.open(crowds, "train")
+    positions = [3, 0, 11, 3]
+    assert ids_at(records, positions) == [records.rows[position].id for position in positions]
+
+
+def test_at_of_some_images(crowds):
+    records = Records.open(crowds, "train")
+    some = records.select({row.id for row in records.rows[1::2]})
+    assert ids_at(some, range(len(some.rows))) == [row.id for row in records.rows[1::2]]
+
+
+@pytest.mark.parametrize("change", [lambda content: content[:-100], lambda content: content * 2])
+def test_a_shard_that_does_not_fit_the_index(crowds, tmp_path, change):
+    folder = shutil.copytree(crowds, tmp_path / "records")
+    shard = next(folder.glob("train-*"))
+    shard.write_bytes(change(shard.read_bytes()))
+    with pytest.raises(tf.errors.DataLossError, match=rf"{shard.name} holds \d+ records, and the index says \d+"):
+        ids_at(Records.open(str(folder), "train"), [0])
+
+
+def test_a_shard_that_is_cut_while_it_is_read(crowds, tmp_path):
+    folder = shutil.copytree(crowds, tmp_path / "records")
+    records = Records.open(str(folder), "train")
+    dataset = iter(records.at(tf.data.Dataset.from_tensor_slices(np.arange(1)).repeat()))
+    next(dataset)
+    pathlib.Path(folder, records.rows[0].shard).write_bytes(b"")
+    with pytest.raises(tf.errors.OpError, match="ends inside of a record"):
+        for _ in range(100):
+            next(dataset)
