@@ -193,15 +193,25 @@ class TestRanked:
             assert batch["image"].shape == (4, 96, 128, 3) and batch["image"].dtype == np.uint8
             assert batch["size"].tolist() == [[96, 128]] * 4
             assert len(set(batch["position"])) == 4
-            assert set(map(tuple, batch["position"].reshape(-1, 2).tolist())) <= pairs
-            counts = [training.records.rows[position].count for position in batch["position"]]
-            np.testing.assert_array_equal(batch["count"], counts)
+            one, other = batch["position"][:, None], batch["position"]
+            np.testing.assert_array_equal(batch["more"], other - one == 1)
+            assert batch["more"][[0, 2], [1, 3]].all()
+            assert not batch["counted"].any() and not batch["count"].any()
+
+    def test_pairs_form_inside_of_a_replica(self, training):
+        for batch in self.batches(dataclasses.replace(training, replicas=2), 10):
+            for part in (slice(0, 2), slice(2, 4)):
+                one, other = batch["position"][part, None], batch["position"][part]
+                np.testing.assert_array_equal(batch["more"][part], other - one == 1)
 
     def test_some_couples_have_counts(self, training):
         counted = np.array([2, 5, 8])
         training = dataclasses.replace(training, batch_size=8)
         for batch in self.batches(training, 5, counted=counted):
             assert set(batch["position"][6:]) <= set(counted.tolist())
+            np.testing.assert_array_equal(batch["counted"], np.isin(batch["position"], counted))
+            counts = np.array([training.records.rows[position].count for position in batch["position"]])
+            np.testing.assert_array_equal(batch["count"], counts * batch["counted"])
 
     def test_all_images_have_counts_and_no_pair_is_known(self, training):
         counted = np.array([2, 5, 8, 9, 11])
@@ -246,9 +256,7 @@ class TestRanked:
     def test_batches_that_cannot_be_made(self, training):
         counted = np.arange(12)
         for size, pairs, counts in ((3, self.PAIRS, self.NOBODY), (2, self.PAIRS, counted)):
-            with pytest.raises(
-                ValueError, match=f"must be even, and at least 4 for pairs and counts. Received: {size}"
-            ):
+            with pytest.raises(ValueError, match=f"must be even on each device, and at least 4 .* Received: {size}"):
                 dataclasses.replace(training, batch_size=size).ranked(pairs, counts)
         with pytest.raises(ValueError, match="--train_batch_size=4 is larger than the number of training images that"):
             training.ranked(self.PAIRS[:2], self.NOBODY)

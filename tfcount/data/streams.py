@@ -104,6 +104,7 @@ class TrainingData:
       batch_size: images a step, over all replicas.
       seed: of order and augmentation.
       start_step: steps already done; streams go on from there.
+      replicas: devices that share a batch.
     """
 
     records: Records
@@ -113,6 +114,7 @@ class TrainingData:
     batch_size: int
     seed: int
     start_step: int = 0
+    replicas: int = 1
 
     @property
     def epoch(self) -> int:
@@ -166,12 +168,15 @@ class TrainingData:
 
         Each batch is a dict: `image` (batch, height, width, 3) uint8, padded with zeros at the bottom and right to the
         sides of the largest, `size` (batch, 2) int32, height and width without padding, pixels, `position` (batch,)
-        int64, the place of each image in the rows of the records, and `count` (batch,) float32, its number of objects.
-        Images are reduced to `data.long_side` and `data.short_side`, mirrored and changed in color. Batch k depends on
-        nothing but the seed and k.
+        int64, the place of each image in the rows of the records, `more` (batch, batch / replicas) float32, 1 where an
+        image is known to show more than another one of its replica, `count` (batch,) float32, its number of objects,
+        and `counted` (batch,) float32, 1 where that may be used; `count` is 0 elsewhere. Images are reduced to
+        `data.long_side` and `data.short_side`, mirrored and changed in color. Batch k depends on nothing but the seed
+        and k.
 
         Args:
-          pairs: `(p, 2)` int64, positions in the rows of the records; no pairs if all batches are of counted images.
+          pairs: `(p, 2)` int64, positions in the rows of the records: the image that shows more, the one that shows
+            fewer. Without any, all batches are of counted images.
           counted: `(c,)` int64, positions of images whose count may be used.
 
         Raises:
@@ -182,9 +187,10 @@ class TrainingData:
         couples = self.batch_size // 2
         mixed = len(pairs) > 0 and len(counted) > 1
         images = np.unique(np.concatenate([np.ravel(pairs), counted])).astype(np.int64)
-        if self.batch_size % 2 or (mixed and couples < 2):
+        if self.batch_size % (2 * self.replicas) or (mixed and couples < 2):
             raise ValueError(
-                f"--train_batch_size must be even, and at least 4 for pairs and counts. Received: {self.batch_size}."
+                "--train_batch_size must be even on each device, and at least 4 for pairs and counts. "
+                f"Received: {self.batch_size}."
             )
         if self.batch_size > len(images):
             raise ValueError(
@@ -192,6 +198,7 @@ class TrainingData:
                 f"{len(images)}, in {self.records.folder!r}."
             )
         for_counts = [mixed and couple % min(4, couples) == min(4, couples) - 1 for couple in range(couples)]
+        known = np.unique(pairs[:, 0] * len(rows) + pairs[:, 1])
 
         def batches():
             for step in itertools.count(self.start_step):
@@ -201,10 +208,21 @@ class TrainingData:
                 for slot in sorted(range(couples), key=lambda slot: not for_counts[slot]):
                     drawn = _couples(generator, counted if for_counts[slot] else pairs, images)
                     chosen[slot] = next(couple for couple in drawn if not np.isin(couple, chosen).any())
-                yield chosen.ravel()
+                groups = chosen.reshape(self.replicas, -1)
+                more = np.isin(groups[:, :, None] * len(rows) + groups[:, None], known)
+                yield {
+                    "position": chosen.ravel(),
+                    "more": more.reshape(self.batch_size, -1).astype(np.float32),
+                    "counted": np.isin(chosen, counted).ravel().astype(np.float32),
+                }
 
-        signature = tf.TensorSpec([self.batch_size], tf.int64)
-        positions = tf.data.Dataset.from_generator(batches, output_signature=signature).unbatch()
+        signature = {
+            "position": tf.TensorSpec([self.batch_size], tf.int64),
+            "more": tf.TensorSpec([self.batch_size, self.batch_size // self.replicas], tf.float32),
+            "counted": tf.TensorSpec([self.batch_size], tf.float32),
+        }
+        chosen = tf.data.Dataset.from_generator(batches, output_signature=signature)
+        positions = chosen.map(lambda batch: batch["position"]).unbatch()
         counts = tf.constant([row.count for row in rows], tf.float32)
 
         def vary(number, position, serialized):
@@ -217,18 +235,19 @@ class TrainingData:
             example = augment.reduced(example, self.data.long_side, self.data.short_side)
             example = augment.random_flip(example, seeds[0])
             image = augment.random_color(example, self.data.color, self.data.grey, seeds[1])["image"]
-            return {
-                "image": tf.cast(tf.round(image), tf.uint8),
-                "size": tf.shape(image)[:2],
-                "position": position,
-                "count": counts[position],
-            }
+            return {"image": tf.cast(tf.round(image), tf.uint8), "size": tf.shape(image)[:2], "count": counts[position]}
 
         numbers = tf.data.Dataset.counter(self.start_step * self.batch_size)
         numbered = tf.data.Dataset.zip(numbers, positions, self.records.at(positions))
         # Whole images are large: few at a time.
         varied = numbered.map(vary, num_parallel_calls=2, deterministic=True)
-        return varied.padded_batch(self.batch_size, drop_remainder=True).prefetch(2)
+        batched = varied.padded_batch(self.batch_size, drop_remainder=True)
+
+        def join(images, batch):
+            # A count that may not be used must not be there: it may be unknown, which is NaN.
+            return {**images, **batch, "count": tf.where(batch["counted"] > 0, images["count"], 0)}
+
+        return tf.data.Dataset.zip(batched, chosen).map(join).prefetch(2)
 
     def _varied(self, position, serialized):
         record = schema.parse_image(serialized)
