@@ -188,7 +188,6 @@ class TestRanked:
         return [{name: value.numpy() for name, value in batch.items()} for batch in dataset.take(number)]
 
     def test_couples_are_pairs(self, training):
-        pairs = set(map(tuple, self.PAIRS.tolist()))
         for batch in self.batches(training, 10):
             assert batch["image"].shape == (4, 96, 128, 3) and batch["image"].dtype == np.uint8
             assert batch["size"].tolist() == [[96, 128]] * 4
