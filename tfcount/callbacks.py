@@ -1,6 +1,7 @@
 """What happens beside the steps of a training run: progress, validation, checkpoints, pictures, orderly stops."""
 
 import contextlib
+import dataclasses
 import errno
 import logging
 import os
@@ -18,9 +19,12 @@ import tqdm
 from tfcount import evaluation
 from tfcount.files import replacing
 from tfcount.metrics import counting
+from tfcount.models import anchors
 from tfcount.pictures import draw_prediction
 
 _LOG_STEPS = 50
+# What the names of an anchor line's numbers begin with, among the notes on a validation.
+ANCHOR = "anchors_"
 logger = logging.getLogger("tfcount")
 
 
@@ -199,6 +203,44 @@ class Intervals(keras.callbacks.Callback):
             watcher.on_epoch_begin(step)
 
 
+class Anchoring(keras.callbacks.Callback):
+    """Fits the line from potentials to counts with the averaged weights at the end of an interval.
+
+    Args:
+      density: `tfcount.evaluation.density_function` of the counter.
+      dataset: `tfcount.data.streams.evaluation` of the anchors.
+    """
+
+    def __init__(self, density: Callable, dataset):
+        super().__init__()
+        self.density, self.dataset = density, dataset
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Gives the counter its line, and adds it to the logs: a slope of 0 where there is none."""
+        counter = self.model.counter
+        with averaged_weights(self.model):
+            potentials = [float(np.sum(self.density(one["image"]), dtype=np.float64)) for one in self.dataset]
+        counts = [float(one["count"]) for one in self.dataset]
+        try:
+            counter.anchors = anchors.fit(potentials, counts)
+        except ValueError as error:
+            counter.anchors = anchors.Anchors(slope=0.0)
+            logger.warning("step %d  no line through the anchors: %s", self.model.steps, error)
+        else:
+            logger.info(
+                "step %d  anchors: %.4g people a unit, %.1f at 0, off by %.1f (%d images with %g to %g people)",
+                self.model.steps,
+                *dataclasses.astuple(counter.anchors)[:2],
+                counter.anchors.error,
+                counter.anchors.images,
+                counter.anchors.lowest,
+                counter.anchors.highest,
+            )
+        # JSON knows no infinity.
+        line = dataclasses.replace(counter.anchors, lowest=min(counts), highest=max(counts))
+        logs.update({ANCHOR + name: float(value) for name, value in dataclasses.asdict(line).items()})
+
+
 class Validation(keras.callbacks.Callback):
     """Counts the held-out images with the averaged weights at the end of an interval, and keeps the best weights.
 
@@ -217,7 +259,7 @@ class Validation(keras.callbacks.Callback):
         """Adds `val_mae`, `val_rmse`, and `val_threshold` and `val_f1` of points to the logs."""
         counter = self.model.counter
         with averaged_weights(self.model):
-            results = evaluation.evaluate(self.density, counter.stride, self.dataset, locate=True)
+            results = evaluation.evaluate(self.density, counter.stride, self.dataset, True, counter.anchors)
             truth = np.array([result.ground_truth for result in results])
             predicted = np.array([result.predicted for result in results])
             logs["val_mae"] = float(counting.mae(truth, predicted))

@@ -31,7 +31,8 @@ def main(argv):
     bar = tqdm.tqdm(
         streams.evaluation(records, config.data), total=len(records.rows), unit="image", desc=values.split, leave=False
     )
-    results = evaluation.evaluate(evaluation.density_function(counter), counter.stride, bar, values.localization)
+    density = evaluation.density_function(counter)
+    results = evaluation.evaluate(density, counter.stride, bar, values.localization, counter.anchors)
     summary = {"dataset": manifest["dataset"], "split": values.split, **evaluation.summarize(results)}
     if values.localization:
         threshold = experiment.read_threshold(values.model_dir)
@@ -91,6 +92,11 @@ def table(summary: dict) -> str:
         lines.append(f"  {'GAME':<8}{''.join(f'{value:>9.2f}' for value in summary['game'])}   levels 0 to 3")
     if summary["kendall_tau"] is not None:
         lines.append(f"  {'TAU':<8}{summary['kendall_tau']:>9.3f}   Kendall: are the images in the right order?")
+    if summary["ranking_accuracy"] is not None:
+        accuracy = summary["ranking_accuracy"]
+        lines.append(
+            f"  {'RANKING':<8}{accuracy:>9.3f}   share of pairs in order, of those that differ more than twice"
+        )
     lines.append(f"  {'SPARSITY':<8}{summary['sparsity']:>9.3f}   share of the cells with less than 0.001 people")
     if "mean_count_mae" in summary:
         lines.append(f"  {'MAE':<8}{summary['mean_count_mae']:>9.2f}   of always answering the mean count of train")

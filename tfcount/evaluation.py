@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfcount.metrics import counting, localization
 from tfcount.metrics.game import game
+from tfcount.models.anchors import SUM, Anchors
 from tfcount.ops.peaks import local_maxima
 from tfcount.ops.tiling import density_in_tiles
 
@@ -50,7 +51,7 @@ class ImageResult:
     Attributes:
       image_id: its id.
       ground_truth: number of people that its annotation gives.
-      predicted: sum of the density.
+      predicted: the count, which is the sum of the density but for counters that were trained to rank.
       height: of the image, pixels.
       width: of the image, pixels.
       sparsity: share of the cells with less than 0.001 people.
@@ -106,7 +107,7 @@ def find_points(density, stride: int, height: int, width: int, threshold: float 
     return np.clip(peaks.points[0], 0, [width, height]), np.asarray(peaks.scores[0])
 
 
-def evaluate(density, stride: int, dataset, locate: bool = False) -> list[ImageResult]:
+def evaluate(density, stride: int, dataset, locate: bool = False, anchors: Anchors = SUM) -> list[ImageResult]:
     """Counts whole images.
 
     Args:
@@ -114,6 +115,7 @@ def evaluate(density, stride: int, dataset, locate: bool = False) -> list[ImageR
       stride: side of a cell, pixels.
       dataset: `tfcount.data.streams.evaluation`; images whose count is unknown are passed over.
       locate: whether to find people, too.
+      anchors: what makes counts of the sums of maps.
 
     Returns:
       One result an image, in the order of the dataset.
@@ -128,7 +130,8 @@ def evaluate(density, stride: int, dataset, locate: bool = False) -> list[ImageR
         points = example["points"].numpy()
         errors, located = None, None
         if len(points) == count:
-            errors = game(predicted, points, stride, height, width)
+            # A map that only ranks says nothing of parts of the image.
+            errors = game(predicted, points, stride, height, width) if anchors == SUM else None
             if locate:
                 boxes = example["boxes"].numpy()
                 found, scores = find_points(predicted, stride, height, width)
@@ -137,7 +140,7 @@ def evaluate(density, stride: int, dataset, locate: bool = False) -> list[ImageR
                 known = boxes if len(boxes) == len(points) > 0 else None
                 located = Located(found / zoom, scores, points / zoom, known)
         image_id = example["id"].numpy().decode()
-        total = float(predicted.sum(dtype=np.float64))
+        total = anchors.count(float(predicted.sum(dtype=np.float64)))
         sparsity = float(np.mean(predicted < _EMPTY))
         results.append(ImageResult(image_id, count, total, height, width, sparsity, errors, located))
     return results
@@ -148,8 +151,9 @@ def summarize(results: list[ImageResult]) -> dict:
 
     Returns:
       `images`, `mae`, `rmse`, `nae`, `mre`, `game` (levels 0 to 3, or None where an image has no points), `interval`
-      (of each metric, the bootstrap 95 % interval), `kendall_tau`, `sparsity` (mean over images of the share of cells
-      with less than 0.001 people), and the mean error by groups: `bias_by_count` and `bias_by_megapixels`.
+      (of each metric, the bootstrap 95 % interval), `kendall_tau`, `ranking_accuracy`, `sparsity` (mean over images of
+      the share of cells with less than 0.001 people), and the errors and the relative accuracy by groups:
+      `bias_by_count` and `bias_by_megapixels`.
 
     Raises:
       ValueError: if there is no result.
@@ -167,6 +171,7 @@ def summarize(results: list[ImageResult]) -> dict:
         **count_metrics(truth, predicted),
         "game": np.mean(errors, 0).tolist() if len(errors) == len(results) else None,
         "kendall_tau": _number(counting.kendall_tau(truth, predicted)),
+        "ranking_accuracy": _number(counting.ranking_accuracy(truth, predicted)),
         "sparsity": float(np.mean([result.sparsity for result in results])),
         "bias_by_count": _bias(truth, truth, predicted, _COUNT_GROUPS),
         "bias_by_megapixels": _bias(megapixels, truth, predicted, _SIZE_GROUPS),
@@ -277,6 +282,7 @@ def _bias(values, truth, predicted, limits):
                     "images": int(inside.sum()),
                     "bias": float(np.mean(predicted[inside] - truth[inside])),
                     "mae": float(counting.mae(truth[inside], predicted[inside])),
+                    "relative_accuracy": float(counting.relative_accuracy(truth[inside], predicted[inside])),
                 }
             )
         lower = upper

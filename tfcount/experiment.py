@@ -30,6 +30,7 @@ from tfcount.data.records import Records
 from tfcount.files import write_file
 from tfcount.methods import METHODS
 from tfcount.models import COUNTERS, build_counter
+from tfcount.models.anchors import Anchors
 from tfcount.ops.density import density_map
 
 # The files of a run.
@@ -112,7 +113,7 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
     # Cached features are always those of the first crops.
     start = 0 if config.cache_features else method.steps
     data = streams.TrainingData(
-        training, config.data, config.density, counter.stride, config.train.batch_size, config.seed, start
+        training, config.data, config.density, counter.stride, config.train.batch_size, config.seed, start, replicas
     )
     dataset = METHODS[config.method].train_dataset(config.options, data)
     if not saved:
@@ -122,7 +123,8 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
     run |= _environment(config, counter)
     with callbacks.writing_to(model_dir):
         write_file(os.path.join(model_dir, FLAGS), "".join(f"{line}\n" for line in flags.to_lines(config)))
-        _write_json(os.path.join(model_dir, LABELS), _labels(training, held_out, config.initial_weights))
+        used = method.used_labels(training, config.seed)
+        _write_json(os.path.join(model_dir, LABELS), _labels(used, held_out, config.initial_weights))
         _write_json(os.path.join(model_dir, RUN), run)
     with _logging_to(os.path.join(model_dir, LOG)), contextlib.ExitStack() as stack:
         if config.cache_features and method.steps < config.train.steps:
@@ -180,10 +182,14 @@ def _fit(config, model_dir, method, dataset, checkpoint, run, training, held_out
     examples = _examples(held_out if held_out.rows else training, config, counter.stride)
     summaries = callbacks.Summaries(os.path.join(model_dir, TENSORBOARD), progress, density, examples)
     watchers: list[keras.callbacks.Callback] = [checkpoints, summaries, progress]
+    anchors = training.select(method.anchor_ids(training, config.seed))
     if held_out.rows:
         best = min((entry.get("val_mae", math.inf) for entry in run["validation"]), default=math.inf)
         path = os.path.join(model_dir, BEST)
         watchers.insert(0, callbacks.Validation(density, streams.evaluation(held_out, config.data), path, best))
+    if anchors.rows:
+        # Before the validation, which counts by them.
+        watchers.insert(0, callbacks.Anchoring(density, streams.evaluation(anchors, config.data)))
     intervals = callbacks.Intervals(config.train.validation_interval, config.train.steps, watchers, checkpoints, stop)
     if start < config.train.steps:
         try:
@@ -264,7 +270,7 @@ def load_counter(model_dir: str):
 
     Raises:
       FileNotFoundError: if the folder holds no run, or one without weights.
-      ValueError: if the weights are not those of the counter.
+      ValueError: if the weights are not those of the counter, or it ranks and its anchors give no line.
     """
     path = os.path.join(model_dir, FLAGS)
     if not os.path.isfile(path):
@@ -275,6 +281,15 @@ def load_counter(model_dir: str):
     with precision("float32"):
         counter = build_counter(config.counter, **counter_options(config, weights="none"))
     load_weights(counter, model_dir)
+    line = {name: value for name, value in _notes_on_weights(model_dir).items() if name.startswith(callbacks.ANCHOR)}
+    if line:
+        counter.leave_out_activation()
+        counter.anchors = Anchors(**{name.removeprefix(callbacks.ANCHOR): value for name, value in line.items()})
+        if counter.anchors.slope <= 0:
+            raise ValueError(
+                f"The run in {model_dir!r} cannot count: the potentials of its anchors do not grow with their counts. "
+                f"{os.path.join(model_dir, LOG)} tells more."
+            )
     return counter, config
 
 
@@ -452,23 +467,12 @@ def _examples(records, config, stride):
     return examples
 
 
-def _labels(training, held_out, source):
+def _labels(used, held_out, source):
     """Returns how much annotation a run uses, that of the held-out images included, and beside it, where training
     starts with the weights of a run, what that run used.
     """
-
-    def used(records, *labels):
-        rows = records.with_labels(*labels).rows
-        return {
-            "images": len(rows),
-            "dots": sum(row.points for row in rows),
-            "counts": sum(row.labels == schema.COUNT for row in rows),
-            "pairs": 0,
-            "columns": 0,
-        }
-
-    parts = {"training": used(training, schema.POINTS), "validation": used(held_out, schema.POINTS, schema.COUNT)}
-    labels = {name: sum(part[name] for part in parts.values()) for name in parts["training"]} | parts
+    parts = {"training": used, "validation": held_out.with_labels(schema.POINTS, schema.COUNT).labels()}
+    labels = {name: sum(part[name] for part in parts.values()) for name in used} | parts
     # Also given a file, it may be one of a run.
     before = os.path.join(source if os.path.isdir(source) else os.path.dirname(source), LABELS)
     if source and os.path.isfile(before):
@@ -513,11 +517,16 @@ def read_threshold(model_dir: str) -> float:
 
     It is the paper's where nothing was held out, no one was found there, or the run has no notes.
     """
+    return _notes_on_weights(model_dir).get("val_threshold", evaluation.THRESHOLD)
+
+
+def _notes_on_weights(model_dir):
+    """Returns what was noted when the weights that `load_counter` loads were saved."""
     if not os.path.isfile(os.path.join(model_dir, RUN)):
-        return evaluation.THRESHOLD
-    validation = read_run(model_dir)["validation"]
-    best: dict = min(validation, key=lambda entry: entry.get("val_mae", math.inf), default={})
-    return best.get("val_threshold", evaluation.THRESHOLD)
+        return {}
+    notes = [{}, *read_run(model_dir)["validation"]]
+    # Where nothing was held out, the weights are the last ones.
+    return min((entry for entry in notes if "val_mae" in entry), key=lambda entry: entry["val_mae"], default=notes[-1])
 
 
 def read_run(model_dir: str) -> dict:

@@ -35,8 +35,9 @@ def main(argv):
             failures += 1
             continue
         density = counter.density(image)
-        counts[path] = float(density.sum(dtype=np.float64))
-        tqdm.tqdm.write(f"{path:<{width}}  {counts[path]:>10.1f}", sys.stdout)
+        counts[path] = counter.anchors.count(float(density.sum(dtype=np.float64)))
+        beyond = "  beyond the anchors" if counter.anchors.extrapolates(counts[path]) else ""
+        tqdm.tqdm.write(f"{path:<{width}}  {counts[path]:>10.1f}{beyond}", sys.stdout)
         if output:
             sides = image.shape[0], image.shape[1]
             points, scores = evaluation.find_points(density, counter.stride, *sides, counter.threshold)

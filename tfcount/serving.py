@@ -1,5 +1,6 @@
 """SavedModels: counters that run where tfcount is not installed, and `load`, which runs them here."""
 
+import dataclasses
 import functools
 import os
 import shutil
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from tfcount import evaluation, experiment
 from tfcount.data.streams import decode_image
+from tfcount.models.anchors import SUM, Anchors
 from tfcount.ops.peaks import local_maxima
 from tfcount.ops.tiling import density_in_tiles
 
@@ -21,6 +23,10 @@ class CountingModule(tf.Module):
     `density`: `image` (batch, height, width, 3) uint8 -> `density` (batch, h, w, 1) float32, people per cell, `count`
     (batch,) float32, and the people it shows, as `points` (batch, n, 2) float32, (x, y) in pixels, `scores` (batch, n)
     float32, people per cell, and `point_mask` (batch, n) float32, 1 for points and 0 for padding.
+
+    A counter that was trained to rank images gives a map that is no density: it may be negative, and the count is
+    `max(0, slope * sum + intercept)`, by the line through its anchors, whose numbers are the variables `anchors`.
+    Counts below `lowest` and above `highest` are beyond all anchors.
 
     The bytes are decoded inside the graph, which does not know EXIF: a picture stored turned is counted as it is
     stored, while `load(...).count` and `tfcount.predict` turn it upright first, and compute large ones in tiles.
@@ -38,6 +44,10 @@ class CountingModule(tf.Module):
         self.reach = tf.Variable(counter.reach, trainable=False, name="reach")
         self.tile = tf.Variable(counter.tile, trainable=False, name="tile")
         self.threshold = tf.Variable(threshold, trainable=False, name="threshold")
+        self.anchors = {
+            name: tf.Variable(value, trainable=False, name=name, dtype=tf.float64)
+            for name, value in dataclasses.asdict(counter.anchors).items()
+        }
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")])
     def density(self, image):
@@ -48,7 +58,7 @@ class CountingModule(tf.Module):
         end = tf.cast(tf.shape(image)[2:0:-1], tf.float32)
         return {
             "density": density,
-            "count": tf.reduce_sum(density, [1, 2, 3]),
+            "count": self._count(tf.reduce_sum(density, [1, 2, 3])),
             "points": tf.minimum(peaks.points, end),
             "scores": peaks.scores,
             "point_mask": peaks.point_mask,
@@ -61,7 +71,12 @@ class CountingModule(tf.Module):
         def count_one(encoded):
             return tf.reduce_sum(self.counter(decode_image(encoded)[None], training=False))
 
-        return {"count": tf.map_fn(count_one, image_bytes, fn_output_signature=tf.TensorSpec([], tf.float32))}
+        sums = tf.map_fn(count_one, image_bytes, fn_output_signature=tf.TensorSpec([], tf.float32))
+        return {"count": self._count(sums)}
+
+    def _count(self, sums):
+        line = self.anchors["slope"] * tf.cast(sums, tf.float64) + self.anchors["intercept"]
+        return tf.cast(tf.maximum(line, 0), tf.float32)
 
 
 def export(counter, output: str, threshold: float = evaluation.THRESHOLD) -> str:
@@ -93,10 +108,11 @@ class LoadedCounter:
       density: function of `(1, height, width, 3)` uint8 images to `(1, h, w, 1)` people per cell.
       stride: side of a cell, pixels.
       threshold: people are peaks of the density that are higher, people per cell.
+      anchors: what makes counts of the sums of maps; `anchors.extrapolates(count)` tells whether no anchor is like it.
     """
 
-    def __init__(self, density, stride: int, threshold: float = evaluation.THRESHOLD):
-        self.stride, self.threshold = stride, threshold
+    def __init__(self, density, stride: int, threshold: float = evaluation.THRESHOLD, anchors: Anchors = SUM):
+        self.stride, self.threshold, self.anchors = stride, threshold, anchors
         self._density = density
 
     def density(self, image) -> np.ndarray:
@@ -115,8 +131,11 @@ class LoadedCounter:
         return np.asarray(self._density(image[None]))[0, ..., 0]
 
     def count(self, image) -> float:
-        """Returns the number of people in an image, the sum of its density; for the arguments see `density`."""
-        return float(self.density(image).sum(dtype=np.float64))
+        """Returns the number of people in an image; for the argument see `density`.
+
+        It is the sum of the density, or what the anchors make of it where the counter was trained to rank.
+        """
+        return self.anchors.count(float(self.density(image).sum(dtype=np.float64)))
 
     def locate(self, image) -> tuple[np.ndarray, np.ndarray]:
         """Returns the people in an image; for the argument see `density`.
@@ -145,7 +164,8 @@ def load(path: str | os.PathLike) -> LoadedCounter:
     path = os.fspath(path)
     if os.path.isfile(os.path.join(path, experiment.FLAGS)):
         counter, _ = experiment.load_counter(path)
-        return LoadedCounter(evaluation.density_function(counter), counter.stride, experiment.read_threshold(path))
+        threshold = experiment.read_threshold(path)
+        return LoadedCounter(evaluation.density_function(counter), counter.stride, threshold, counter.anchors)
     versions = _versions(path) if os.path.isdir(path) else []
     folder = os.path.join(path, str(max(versions))) if versions else path
     if not os.path.isfile(os.path.join(folder, "saved_model.pb")):
@@ -154,7 +174,7 @@ def load(path: str | os.PathLike) -> LoadedCounter:
             "(saved_model.pb)."
         )
     model = tf.saved_model.load(folder)
-    numbers = ("stride", "reach", "tile", "threshold")
+    numbers = ("stride", "reach", "tile", "threshold", "anchors")
     if "density" not in model.signatures or not all(hasattr(model, name) for name in numbers):
         raise ValueError(
             f"The SavedModel in {folder!r} is not from this version of tfcount.export: it lacks `density`, "
@@ -165,9 +185,10 @@ def load(path: str | os.PathLike) -> LoadedCounter:
     def density(images, model=model):  # The model owns the variables of its signatures.
         return signature(image=tf.constant(images))["density"]
 
-    sizes = {name: int(getattr(model, name)) for name in numbers[:-1]}
+    sizes = {name: int(getattr(model, name)) for name in numbers[:3]}
+    line = Anchors(**{name: float(value) for name, value in model.anchors.items()})  # type: ignore[arg-type]
     tiled = functools.partial(density_in_tiles, density, **sizes)
-    return LoadedCounter(tiled, sizes["stride"], float(model.threshold))
+    return LoadedCounter(tiled, sizes["stride"], float(model.threshold), line)
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:

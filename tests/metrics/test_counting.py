@@ -77,3 +77,17 @@ def test_paired_bootstrap_knows_that_seeds_differ(rng):
 def test_paired_bootstrap_needs_the_same_images():
     with pytest.raises(ValueError, match=r"must be of the same images. Received: 3, 4"):
         counting.paired_bootstrap(np.zeros((1, 3)), np.zeros((1, 4)))
+
+
+def test_ranking_accuracy():
+    """Differ more than twice: 10 and 0, 20 and 0. 20 and 10 differ more than 1.5 times, and are out of order."""
+    assert counting.ranking_accuracy(TRUTH, PREDICTED) == 1
+    assert counting.ranking_accuracy(TRUTH, PREDICTED, 1.5) == pytest.approx(2 / 3)
+    assert counting.ranking_accuracy(TRUTH, np.zeros(3)) == 0
+    assert np.isnan(counting.ranking_accuracy(np.ones(3), PREDICTED))
+
+
+def test_relative_accuracy():
+    """10 / 12, 0 / 3 and 10 / 20; nobody seen where nobody is; a negative count is no better than none."""
+    assert counting.relative_accuracy(TRUTH, PREDICTED) == pytest.approx((10 / 12 + 0.5) / 3)
+    assert counting.relative_accuracy(np.array([0.0, 4.0]), np.array([0.0, -2.0])) == 0.5

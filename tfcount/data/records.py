@@ -53,6 +53,16 @@ class Records:
         """Returns only the images of which this much is known, see `schema.LABELS`."""
         return self.select({row.id for row in self.rows if row.labels in labels})
 
+    def labels(self) -> dict[str, int]:
+        """Returns how much annotation these images have: numbers of `images`, `dots`, `counts`, `pairs`, `columns`."""
+        return {
+            "images": len(self.rows),
+            "dots": sum(row.points for row in self.rows),
+            "counts": sum(row.labels == schema.COUNT for row in self.rows),
+            "pairs": 0,
+            "columns": 0,
+        }
+
     def hold_out(self, fraction: float, seed: int) -> tuple["Records", "Records"]:
         """Splits off a part at random.
 

@@ -84,6 +84,29 @@ def from_counts(counts: np.ndarray, ratio: float) -> np.ndarray:
     return np.argwhere(counts[:, None] > ratio * counts)
 
 
+def sparse_first(pairs: np.ndarray, number: int, seed: int) -> np.ndarray:
+    """Draws pairs to ask a person, at random, but first of images that are in no other one.
+
+    Source: section 4.4: before training every image is in one pair, zeta(D) = 1.
+
+    Args:
+      pairs: `(p, 2)` pairs to choose from.
+      number: how many to draw at most.
+      seed: of the order.
+
+    Returns:
+      `(min(number, p), 2)` int64.
+    """
+    pairs = np.random.default_rng(seed).permutation(np.asarray(pairs, np.int64))
+    seen: set[int] = set()
+    fresh = np.zeros(len(pairs), bool)
+    for index, pair in enumerate(pairs.tolist()):
+        if seen.isdisjoint(pair):
+            seen.update(pair)
+            fresh[index] = True
+    return np.concatenate([pairs[fresh], pairs[~fresh]])[:number]
+
+
 def order_of(greater: np.ndarray, images: int) -> Order:
     """Computes what labels imply: the transitive closure.
 

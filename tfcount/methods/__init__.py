@@ -1,5 +1,5 @@
 """Ways to train a counter, one file a paper; each has `Config`, `train_dataset` and `build`."""
 
-from tfcount.methods import l2sm, supervised
+from tfcount.methods import l2sm, ranking, supervised
 
-METHODS = {"l2sm": l2sm, "supervised": supervised}
+METHODS = {"l2sm": l2sm, "ranking": ranking, "supervised": supervised}

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfcount.data import schema
+from tfcount.data.records import Records
 from tfcount.models import Counter
 
 
@@ -54,6 +56,24 @@ class Method(keras.Model):
         Args:
           examples: `(image, target)` arrays: a few whole images and their densities.
         """
+
+    def anchor_ids(self, records: Records, seed: int) -> set[str]:
+        """Returns the ids of the training images by whose counts potentials become counts; most methods need none.
+
+        Args:
+          records: the training images.
+          seed: of the experiment.
+        """
+        return set()
+
+    def used_labels(self, records: Records, seed: int) -> dict[str, int]:
+        """Returns how much annotation training uses: numbers of `images`, `dots`, `counts`, `pairs` and `columns`.
+
+        Args:
+          records: the training images.
+          seed: of the experiment.
+        """
+        return records.with_labels(schema.POINTS).labels()
 
     def compute_losses(self, batch: dict, training: bool) -> dict:
         """Computes the parts of the loss on one replica's share of a batch.

@@ -38,6 +38,31 @@ def kendall_tau(ground_truth, predicted) -> float:
     return float(scipy.stats.kendalltau(ground_truth, predicted).statistic)
 
 
+def ranking_accuracy(ground_truth, predicted, ratio: float = 2.0) -> float:
+    """Returns the share of pairs in the right order, of those whose counts differ by more than a factor.
+
+    Source: "Glance to Count", section 3.2: these are the pairs that a person tells apart at a glance.
+
+    Args:
+      ground_truth: `(images,)` counts.
+      predicted: `(images,)` counts, or what orders the images.
+      ratio: the factor.
+
+    Returns:
+      0 to 1, or NaN if no two counts differ enough; equal predictions are in no order.
+    """
+    told_apart = ground_truth[:, None] > ratio * ground_truth
+    if not told_apart.any():
+        return float("nan")
+    return float(np.mean((predicted[:, None] > predicted)[told_apart]))
+
+
+def relative_accuracy(ground_truth, predicted):
+    """Returns the mean of min / max of both counts, 0 to 1 ("Glance to Count", Fig. 4); 1 where both are 0."""
+    low, high = np.minimum(ground_truth, predicted), np.maximum(ground_truth, predicted)
+    return np.mean(np.where(high > 0, np.maximum(low, 0) / np.where(high > 0, high, 1), 1.0), -1)
+
+
 METRICS = {"mae": mae, "rmse": rmse, "nae": nae, "mre": mre}
 
 

@@ -38,6 +38,10 @@ class Anchors:
         return not self.lowest <= count <= self.highest
 
 
+# The sum is the count.
+SUM = Anchors()
+
+
 def fit(potentials, counts) -> Anchors:
     """Fits the line by least squares.
 

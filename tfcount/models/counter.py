@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfcount.layers.live_relu import live_relu
+from tfcount.models.anchors import SUM
 from tfcount.ops.tiling import TILE
 
 
@@ -53,12 +54,25 @@ class Counter(keras.Model):
         # What looks at the whole image gets more of it.
         self.tile = 2 * TILE if pools_image else TILE
         self.trained_by = trained_by
+        # What turns the sum of the map into a count.
+        self.anchors = SUM
         # Built at once: under a distribution strategy Keras would otherwise call it on a batch to build it.
         self.build((None, None, None, 3))
 
     def build(self, input_shape):
         """Marks the counter as built: its parts come built."""
         self.built = True
+
+    def leave_out_activation(self) -> None:
+        """Leaves out the last activation, before the first call: maps may then be negative.
+
+        Raises:
+          ValueError: if the head does not end with a convolution.
+        """
+        last = self.head.layers[-1]
+        if not isinstance(last, keras.layers.Conv2D | keras.layers.Conv2DTranspose):
+            raise ValueError(f"Counter {self.name!r} does not end with a convolution.")
+        last.activation = keras.activations.linear
 
     def features(self, images, training=None):
         """Returns the features `(batch, h, w, channels)` of images, or of what the encoder gives for them."""

@@ -1,0 +1,254 @@
+"""Learning to rank: what is known, the losses by hand, and runs on rendered crowds."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfcount
+from tfcount import evaluation, experiment, serving
+from tfcount.config import ExperimentConfig, TrainConfig
+from tfcount.data.records import Records
+from tfcount.data.streams import DataConfig, DensityConfig, TrainingData
+from tfcount.data.streams import evaluation as evaluation_stream
+from tfcount.labeling import ranking_pairs
+from tfcount.methods import ranking
+from tfcount.methods.ranking import Config, Ranking
+from tfcount.models import build_counter
+from tfcount.models.anchors import Anchors
+
+FEW = Config(anchors=4)
+
+
+@pytest.fixture(scope="module")
+def records(crowds):
+    return Records.open(crowds, "train")
+
+
+def counts_of(records):
+    return np.array([row.count for row in records.rows])
+
+
+class TestKnown:
+    def test_pairs_are_those_that_a_glance_tells(self, records):
+        facts = ranking.known(FEW, records, seed=0)
+        counts = counts_of(records)
+        assert np.all(counts[facts.pairs[:, 0]] > 2 * counts[facts.pairs[:, 1]])
+        assert facts.asked == len(ranking_pairs.needed(facts.pairs, len(counts))) < len(facts.pairs)
+        assert len(facts.counted) == 0
+
+    def test_anchors_reach_from_few_to_many(self, records):
+        """As far as pairs tell: images with less than half as many people, and less than twice as many, are alike."""
+        facts = ranking.known(FEW, records, seed=0)
+        counts, everyone = np.sort(counts_of(records)[facts.anchors]), counts_of(records)
+        assert len(counts) == 4 and counts[0] <= 2 * everyone.min() + 1 and 2 * counts[-1] >= everyone.max()
+
+    def test_counts_that_teach(self, records):
+        for supervision, number in (("none", 0), ("anchors", 4), ("all", 12)):
+            facts = ranking.known(dataclasses.replace(FEW, supervision=supervision), records, seed=0)
+            assert len(facts.counted) == number
+            if supervision == "anchors":
+                np.testing.assert_array_equal(facts.counted, facts.anchors)
+
+    def test_what_follows_from_the_answers_is_known_too(self, records):
+        facts = ranking.known(dataclasses.replace(FEW, asked=12), records, seed=0)
+        assert facts.asked == 12 <= len(facts.pairs)
+        other = ranking.known(dataclasses.replace(FEW, asked=12), records, seed=1)
+        assert facts.pairs.tolist() != other.pairs.tolist()
+
+    def test_nothing_to_tell_apart(self, records):
+        some = records.select({row.id for row in records.rows if row.count})
+        with pytest.raises(ValueError, match=r"No two of the \d+ training images .* --ranking_ratio=1000000.0"):
+            ranking.known(Config(ratio=1e6), some, seed=0)
+        with pytest.raises(
+            ValueError, match="--ranking_anchors=50 is larger than the number of training images in pairs"
+        ):
+            ranking.known(Config(), records, seed=0)
+
+
+def test_potentials_leave_out_the_padding():
+    """Images of 20 x 30 and 8 x 9 pixels in a batch of 24 x 32: 3 x 4 and 1 x 2 cells."""
+    maps = tf.constant(np.arange(24, dtype="float32").reshape(2, 3, 4, 1))
+    values = ranking.potentials(maps, tf.constant([[20, 30], [8, 9]]), stride=8)
+    np.testing.assert_allclose(values, [66, 12 + 13])
+
+
+class Fixed(keras.layers.Layer):
+    """A counter in whose place the maps are given."""
+
+    stride = 8
+
+    def leave_out_activation(self):
+        pass
+
+    def call(self, images, training=None):
+        return images
+
+
+def batch(values, more, counted=(0, 0, 0), count=(0, 0, 0)):
+    return {
+        "image": tf.constant(values, tf.float32, shape=(3, 1, 1, 1)),
+        "size": tf.constant([[8, 8]] * 3),
+        "more": tf.constant(more, tf.float32),
+        "counted": tf.constant(counted, tf.float32),
+        "count": tf.constant(count, tf.float32),
+    }
+
+
+def test_losses_by_hand():
+    """Potentials 10, 8, -1. Known: 0 > 1 (in order, by less than twice: 0 of the hinge), 1 > 2 (easy: left out), 2 > 0
+    (0.5 + 11 = 11.5); counts 12 of the first and -1 of the last, which is not to be used."""
+    method = Ranking(Fixed(), Config(supervision="anchors", alpha=0.1))
+    more = [[0, 1, 0], [0, 0, 1], [1, 0, 0]]
+    parts = method.compute_losses(batch([10, 8, -1], more, [1, 0, 0], [12, 0, -1]), training=True)
+    values, weights = (part.numpy().reshape(3, 3) for part in parts["ranking"])
+    np.testing.assert_array_equal(weights, [[0, 1, 0], [0, 0, 0], [1, 0, 0]])
+    np.testing.assert_allclose(values[[0, 2], [1, 0]], [0, 11.5])
+    values, weights = parts["count"]
+    np.testing.assert_allclose((values * weights).numpy(), [0.2, 0, 0], rtol=1e-6)
+
+
+def test_parts_follow_from_what_is_known():
+    assert set(Ranking(Fixed(), Config()).compute_losses(batch([1, 2, 3], np.eye(3)), True)) == {"ranking"}
+    baseline = Config(pairs=False, supervision="all")
+    assert set(Ranking(Fixed(), baseline).compute_losses(batch([1, 2, 3], np.eye(3)), True)) == {"count"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ratio": 0.5}, "--ranking_ratio must be at least 1. Received: 0.5"),
+        ({"margin": -1.0}, "--ranking_margin must be at least 0"),
+        ({"alpha": float("nan")}, "--ranking_alpha must be at least 0. Received: nan"),
+        ({"anchors": 1}, "--ranking_anchors must be at least 2"),
+        ({"supervision": "some"}, "--ranking_supervision must be one of .* Received: 'some'"),
+        ({"pairs": False}, "--noranking_pairs leaves nothing to learn from"),
+    ],
+)
+def test_options_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        Config(**options)
+
+
+def test_crops_are_refused(records):
+    data = TrainingData(records, DataConfig(crop=64), DensityConfig(), 8, 4, 0)
+    with pytest.raises(ValueError, match="--method=ranking compares whole images: set --data_crop=0"):
+        ranking.train_dataset(FEW, data)
+
+
+def test_two_replicas_train_like_one(two_replicas, records):
+    """Both with the pairs that form inside of two replicas."""
+    data = TrainingData(records, DataConfig(crop=0, long_side=64, short_side=64), DensityConfig(), 8, 8, 0, replicas=2)
+    options = dataclasses.replace(FEW, supervision="anchors")
+    batches = list(ranking.train_dataset(options, data).take(2))
+    weights = []
+    for scope in (None, two_replicas):
+        keras.utils.set_random_seed(0)
+        with tf.distribute.get_strategy().scope() if scope is None else scope.scope():
+            method = ranking.build(options, build_counter("mcnn"), None)
+            method.compile(optimizer=keras.optimizers.SGD(1e-7), jit_compile=False)
+        if scope is None:
+            # One replica that sees the pairs of two.
+            for one in batches:
+                more = np.zeros((8, 8), "float32")
+                more[:4, :4], more[4:, 4:] = one["more"][:4], one["more"][4:]
+                method.train_step({**one, "more": tf.constant(more)})
+        else:
+            stream = tf.data.Dataset.from_generator(
+                lambda: iter(batches), output_signature=ranking.train_dataset(options, data).element_spec
+            )
+            method.fit(stream, epochs=1, shuffle=False, verbose=0)
+        weights.append([variable.numpy() for variable in method.trainable_variables])
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
+
+
+def config(crowds, steps=6, **options):
+    return ExperimentConfig(
+        method="ranking",
+        counter="compact",
+        data=DataConfig(dir=crowds, crop=0, validation_fraction=0.0, color=0.0, grey=0.0),
+        train=TrainConfig(
+            steps=steps,
+            batch_size=8,
+            learning_rate=3e-3,
+            warmup_steps=2,
+            ema=0.5,
+            validation_interval=max(3, steps // 2),
+        ),
+        options=dataclasses.replace(FEW, **options),
+    )
+
+
+@pytest.fixture(scope="module")
+def run(crowds, tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("ranking") / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "strategy", tf.distribute.get_strategy)
+        assert experiment.train(config(crowds, steps=60, supervision="anchors"), folder) == 0
+    return folder
+
+
+class TestRun:
+    def test_it_learns_the_order(self, run, crowds):
+        counter, read = experiment.load_counter(run)
+        stream = evaluation_stream(Records.open(crowds, "train"), read.data)
+        results = evaluation.evaluate(evaluation.density_function(counter), 8, stream, anchors=counter.anchors)
+        summary = evaluation.summarize(results)
+        assert summary["ranking_accuracy"] > 0.95 and summary["game"] is None
+        assert counter.anchors.images == 4 and counter.anchors.slope > 0
+
+    def test_anchors_are_kept(self, run):
+        entry = experiment.read_run(run)["validation"][-1]
+        counter, _ = experiment.load_counter(run)
+        line = {name.removeprefix("anchors_"): value for name, value in entry.items() if name.startswith("anchors_")}
+        assert Anchors(**line) == counter.anchors
+        with open(f"{run}/labels.json") as file:
+            labels = json.load(file)
+        assert labels["counts"] == 4 and labels["dots"] == 0 and labels["pairs"] > 0
+        assert labels["validation"]["images"] == 0
+
+    def test_the_exported_counter_counts_alike(self, run, rng, tmp_path):
+        counter, _ = experiment.load_counter(run)
+        serving.export(counter, str(tmp_path))
+        image = rng.integers(0, 256, (40, 72, 3), dtype=np.uint8)
+        here, there = tfcount.load(run), tfcount.load(tmp_path)
+        assert there.anchors == here.anchors
+        assert there.count(image) == pytest.approx(here.count(image), rel=1e-4, abs=1e-3)
+        module = tf.saved_model.load(f"{tmp_path}/1")
+        encoded = tf.io.encode_png(image)[None]
+        served = module.signatures["serving_default"](image_bytes=encoded)["count"][0]
+        assert float(served) == pytest.approx(here.count(image), rel=1e-4, abs=1e-3)
+
+    def test_resumed(self, run, crowds, tmp_path):
+        """Anchors and batches go on where they were."""
+        whole, parts = str(tmp_path / "whole"), str(tmp_path / "parts")
+        plain = dataclasses.replace(config(crowds), deterministic=False)
+        assert experiment.train(plain, whole) == 0
+        shorter = dataclasses.replace(plain, train=dataclasses.replace(plain.train, steps=6))
+        assert experiment.train(shorter, parts) == 0
+        notes = [experiment.read_run(folder)["validation"][-1]["anchors_slope"] for folder in (whole, parts)]
+        assert notes[0] == pytest.approx(notes[1], rel=1e-3)
+
+    def test_a_baseline_of_counts(self, crowds, tmp_path):
+        folder = str(tmp_path / "run")
+        assert experiment.train(config(crowds, pairs=False, supervision="all"), folder) == 0
+        counter, _ = experiment.load_counter(folder)
+        assert counter.anchors == Anchors()
+        with open(f"{folder}/labels.json") as file:
+            labels = json.load(file)
+        assert (labels["counts"], labels["pairs"]) == (12, 0)
+
+
+def test_potentials_that_do_not_grow(crowds, tmp_path, monkeypatch):
+    """A run whose anchors give no line says so, and does not count."""
+    monkeypatch.setattr(ranking, "ranking_hinge", lambda more, fewer, margin: more - fewer)
+    folder = str(tmp_path / "run")
+    assert experiment.train(config(crowds, steps=12), folder) == 0
+    with pytest.raises(ValueError, match="cannot count: the potentials of its anchors do not grow with their counts"):
+        experiment.load_counter(folder)
+    with open(f"{folder}/train.log") as file:
+        assert "no line through the anchors" in file.read()

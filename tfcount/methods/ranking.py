@@ -1,0 +1,183 @@
+"""Learning to rank ("Glance to Count"): a counter trained on which of two images shows more."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from tfcount.data.records import Records
+from tfcount.data.streams import TrainingData
+from tfcount.labeling import ranking_pairs
+from tfcount.losses.ranking_hinge import is_hard, ranking_hinge
+from tfcount.methods.method import Method
+from tfcount.models import anchors
+
+SUPERVISION = ("none", "anchors", "all")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What is known of the images, and how it is weighed.
+
+    Attributes:
+      pairs: whether pairs of images are put in order; if not, --ranking_supervision alone teaches: the baselines.
+      ratio: a person tells the pairs apart whose counts differ by more than this factor.
+      asked: of these pairs, how many a person is asked, first of images that were in none; what follows from the
+        answers is used, too. 0 asks for the fewest that imply all of them.
+      supervision: images whose counts teach, too: none (the paper's "Ours"), anchors ("Ours++") or all ("Fully").
+      anchors: images whose counts give the line from potentials to counts, spread over the order that the pairs give.
+      margin: by which potentials of a pair shall differ, people.
+      hard_ratio: pairs in the right order by the margin and by this factor are left out of the mean.
+      alpha: weight of the counts; Eq. (2).
+    """
+
+    pairs: bool = True
+    ratio: float = 2.0
+    asked: int = 0
+    supervision: str = "none"
+    anchors: int = 50
+    margin: float = 0.5
+    hard_ratio: float = 2.0
+    alpha: float = 1.0
+
+    def __post_init__(self):
+        for name, least in (("ratio", 1), ("asked", 0), ("anchors", 2), ("margin", 0), ("hard_ratio", 1), ("alpha", 0)):
+            if not getattr(self, name) >= least:
+                raise ValueError(f"--ranking_{name} must be at least {least}. Received: {getattr(self, name)}.")
+        if self.supervision not in SUPERVISION:
+            raise ValueError(f"--ranking_supervision must be one of {SUPERVISION}. Received: {self.supervision!r}.")
+        if not self.pairs and self.supervision == "none":
+            raise ValueError("--noranking_pairs leaves nothing to learn from with --ranking_supervision=none.")
+
+
+class Ranking(Method):
+    """Puts the potentials of images in the order that people see, and makes some of them counts.
+
+    The potential of an image is the sum of its map before the last activation, so it may be negative. The map counts
+    people from the start, as that of every counter does, so one unit of a potential is about one person.
+
+    Args:
+      counter: the network to train; its last activation is left out if pairs teach.
+      config: what is known, and how it is weighed.
+    """
+
+    def __init__(self, counter, config: Config, **kwargs):
+        super().__init__(counter, **kwargs)
+        self.config = config
+        if config.pairs:
+            counter.leave_out_activation()
+        self.build_metrics(self._parts())
+
+    def _parts(self):
+        return ["ranking"] * self.config.pairs + ["count"] * (self.config.supervision != "none")
+
+    def compute_losses(self, batch, training):
+        """Returns the hinge of all known pairs of the batch that are hard, and the errors of known counts."""
+        values = potentials(self.counter(batch["image"], training=training), batch["size"], self.counter.stride)
+        parts = {}
+        if self.config.pairs:
+            more, fewer = values[:, None], values[None]
+            hard = is_hard(more, fewer, self.config.margin, self.config.hard_ratio)
+            weights = batch["more"] * tf.cast(hard, tf.float32)
+            hinge = ranking_hinge(more, fewer, self.config.margin)
+            parts["ranking"] = tf.reshape(hinge, [-1]), tf.reshape(weights, [-1])
+        if self.config.supervision != "none":
+            parts["count"] = self.config.alpha * tf.abs(values - batch["count"]), batch["counted"]
+        return parts
+
+    def anchor_ids(self, records, seed):
+        """Returns the ids of the anchors, if pairs teach."""
+        if not self.config.pairs:
+            return set()
+        return {records.rows[position].id for position in known(self.config, records, seed).anchors}
+
+    def used_labels(self, records, seed):
+        """Returns the pairs that a person is asked, and the counts of anchors or of all images."""
+        facts = known(self.config, records, seed)
+        pairs = facts.asked if self.config.pairs else 0
+        counted = np.union1d(facts.counted, facts.anchors if self.config.pairs else [])
+        images = np.union1d(counted, np.unique(facts.pairs) if self.config.pairs else [])
+        return {"images": len(images), "dots": 0, "counts": len(counted), "pairs": pairs, "columns": 0}
+
+
+def potentials(maps, sizes, stride: int):
+    """Adds up the cells of each image.
+
+    Args:
+      maps: `(batch, h, w, 1)` a counter gives for images that were padded to equal sides.
+      sizes: `(batch, 2)` int32, height and width of the images without padding, pixels.
+      stride: side of a cell, pixels.
+
+    Returns:
+      `(batch,)`.
+    """
+    cells = -(-sizes // stride)
+    inside = [tf.sequence_mask(cells[:, axis], tf.shape(maps)[1 + axis], dtype=maps.dtype) for axis in (0, 1)]
+    return tf.einsum("bhw,bh,bw->b", maps[..., 0], *inside)
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What a person has said of the training images; images are positions in the rows of the records.
+
+    Attributes:
+      pairs: `(p, 2)` int64: the image that shows more, the one that shows fewer, what follows from others among them.
+      asked: how many of them were asked.
+      anchors: `(n,)` int64, images whose counts give the line.
+      counted: `(c,)` int64, images whose counts teach.
+    """
+
+    pairs: np.ndarray
+    asked: int
+    anchors: np.ndarray
+    counted: np.ndarray
+
+
+def known(config: Config, records: Records, seed: int) -> Known:
+    """Asks as the config says, and is answered by the counts of the records.
+
+    Raises:
+      ValueError: if no two images differ enough, or too few have counts.
+    """
+    counts = np.array([row.count for row in records.rows])
+    pairs = ranking_pairs.from_counts(counts, config.ratio)
+    if not len(pairs):
+        raise ValueError(
+            f"No two of the {len(counts)} training images in {records.folder!r} have counts that differ by more than "
+            f"the factor --ranking_ratio={config.ratio}."
+        )
+    if config.asked:
+        asked = ranking_pairs.sparse_first(pairs, config.asked, seed)
+        number, pairs = len(asked), ranking_pairs.order_of(asked, len(counts)).pairs()
+    else:
+        number = len(ranking_pairs.needed(pairs, len(counts)))
+    # Images that are in no pair have no place in the order; they may all the same have counts.
+    candidates = np.unique(pairs)
+    height = np.bincount(pairs[:, 0], minlength=len(counts)) - np.bincount(pairs[:, 1], minlength=len(counts))
+    if len(candidates) < config.anchors:
+        raise ValueError(
+            f"--ranking_anchors={config.anchors} is larger than the number of training images in pairs, "
+            f"{len(candidates)}, in {records.folder!r}."
+        )
+    chosen = candidates[anchors.spread(height[candidates], config.anchors)]
+    counted = {"none": [], "anchors": chosen, "all": np.flatnonzero(~np.isnan(counts))}[config.supervision]
+    return Known(pairs, number, np.sort(chosen), np.sort(np.array(counted, np.int64)))
+
+
+def train_dataset(config: Config, data: TrainingData) -> tf.data.Dataset:
+    """Returns whole images among which pairs are known, and some of which have counts.
+
+    Raises:
+      ValueError: if --data_crop is not 0, or too few images have labels.
+    """
+    if data.data.crop:
+        raise ValueError(
+            "--method=ranking compares whole images: set --data_crop=0, and --data_long_side to what memory allows."
+        )
+    facts = known(config, data.records, data.seed)
+    return data.ranked(facts.pairs if config.pairs else facts.pairs[:0], facts.counted)
+
+
+def build(config: Config, counter, density_loss) -> Ranking:
+    """Builds the method around a counter; it has no use for a density loss."""
+    return Ranking(counter, config)
