@@ -117,12 +117,43 @@ def test_parts_follow_from_what_is_known():
     assert set(Ranking(Fixed(), baseline).compute_losses(batch([1, 2, 3], np.eye(3)), True)) == {"count"}
 
 
+def test_windows_lie_inside_of_their_images(rng):
+    """Images of 20 x 30 and 9 x 40 pixels, 1 where there is no padding: windows of 4 x 15."""
+    sizes = np.array([[20, 30], [9, 40]])
+    images = np.zeros((2, 24, 40, 3), np.uint8)
+    for image, (height, width) in zip(images, sizes, strict=True):
+        image[:height, :width] = rng.integers(1, 256, (height, width, 3))
+    drawn = [ranking.random_windows(images, tf.constant(sizes, tf.int32), [0, step]).numpy() for step in range(20)]
+    assert all(windows.shape == (2, 4, 15, 3) and windows.min() > 0 for windows in drawn)
+    assert len({windows.tobytes() for windows in drawn}) > 10
+    tiny = ranking.random_windows(images[:, :1, :1], tf.ones([2, 2], tf.int32), [0, 0])
+    np.testing.assert_array_equal(tiny, images[:, :1, :1])
+
+
+def test_containment_by_hand():
+    """Maps are the images, of one value: a window of 1 x 1 of an image of 2 x 2 shows a quarter. Below 0 that is more:
+    -1 stands above -4 by 3."""
+
+    class Mean(Fixed):
+        stride = 1
+
+        def call(self, images, training=None):
+            return images[..., :1]
+
+    method = Ranking(Mean(), Config(containment=0.5))
+    images = np.float32([2, -1])[:, None, None, None] * np.ones((2, 2, 2, 3), "float32")
+    one = {"image": tf.constant(images), "size": tf.constant([[2, 2]] * 2), "more": tf.zeros([2, 2])}
+    parts = method.compute_losses(one, training=True)
+    np.testing.assert_allclose(parts["containment"], [0, 0.5 * 3])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"ratio": 0.5}, "--ranking_ratio must be at least 1. Received: 0.5"),
         ({"margin": -1.0}, "--ranking_margin must be at least 0"),
         ({"alpha": float("nan")}, "--ranking_alpha must be at least 0. Received: nan"),
+        ({"containment": -1.0}, "--ranking_containment must be at least 0. Received: -1.0"),
         ({"anchors": 1}, "--ranking_anchors must be at least 2"),
         ({"supervision": "some"}, "--ranking_supervision must be one of .* Received: 'some'"),
         ({"pairs": False}, "--noranking_pairs leaves nothing to learn from"),
@@ -188,7 +219,7 @@ def run(crowds, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("ranking") / "run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "strategy", tf.distribute.get_strategy)
-        assert experiment.train(config(crowds, steps=60, supervision="anchors"), folder) == 0
+        assert experiment.train(config(crowds, steps=60, supervision="anchors", containment=0.1), folder) == 0
     return folder
 
 

@@ -29,6 +29,8 @@ class Config:
       margin: by which potentials of a pair shall differ, people.
       hard_ratio: pairs in the right order by the margin and by this factor are left out of the mean.
       alpha: weight of the counts; Eq. (2).
+      containment: weight of the ranking of random windows, half as high and wide as the smallest image of a batch,
+        below the images that they are cut from (L2R, Liu et al., CVPR 2018); it needs no label.
     """
 
     pairs: bool = True
@@ -39,11 +41,13 @@ class Config:
     margin: float = 0.5
     hard_ratio: float = 2.0
     alpha: float = 1.0
+    containment: float = 0.0
 
     def __post_init__(self):
-        for name, least in (("ratio", 1), ("asked", 0), ("anchors", 2), ("margin", 0), ("hard_ratio", 1), ("alpha", 0)):
-            if not getattr(self, name) >= least:
-                raise ValueError(f"--ranking_{name} must be at least {least}. Received: {getattr(self, name)}.")
+        least = {"ratio": 1, "asked": 0, "anchors": 2, "margin": 0, "hard_ratio": 1, "alpha": 0, "containment": 0}
+        for name, limit in least.items():
+            if not getattr(self, name) >= limit:
+                raise ValueError(f"--ranking_{name} must be at least {limit}. Received: {getattr(self, name)}.")
         if self.supervision not in SUPERVISION:
             raise ValueError(f"--ranking_supervision must be one of {SUPERVISION}. Received: {self.supervision!r}.")
         if not self.pairs and self.supervision == "none":
@@ -69,7 +73,12 @@ class Ranking(Method):
         self.build_metrics(self._parts())
 
     def _parts(self):
-        return ["ranking"] * self.config.pairs + ["count"] * (self.config.supervision != "none")
+        config = self.config
+        return (
+            ["ranking"] * config.pairs
+            + ["count"] * (config.supervision != "none")
+            + ["containment"] * (config.containment > 0)
+        )
 
     def compute_losses(self, batch, training):
         """Returns the hinge of all known pairs of the batch that are hard, and the errors of known counts."""
@@ -83,6 +92,12 @@ class Ranking(Method):
             parts["ranking"] = tf.reshape(hinge, [-1]), tf.reshape(weights, [-1])
         if self.config.supervision != "none":
             parts["count"] = self.config.alpha * tf.abs(values - batch["count"]), batch["counted"]
+        if self.config.containment:
+            windows = random_windows(
+                batch["image"], batch["size"], tf.stack([tf.zeros([], tf.int64), self._steps.value])
+            )
+            inside = tf.reduce_sum(self.counter(windows, training=training), [1, 2, 3])
+            parts["containment"] = self.config.containment * ranking_hinge(values, inside, 0.0)
         return parts
 
     def anchor_ids(self, records, seed):
@@ -114,6 +129,28 @@ def potentials(maps, sizes, stride: int):
     cells = -(-sizes // stride)
     inside = [tf.sequence_mask(cells[:, axis], tf.shape(maps)[1 + axis], dtype=maps.dtype) for axis in (0, 1)]
     return tf.einsum("bhw,bh,bw->b", maps[..., 0], *inside)
+
+
+def random_windows(images, sizes, seed):
+    """Cuts a window out of each image, half as high and wide as the smallest, and at least a pixel.
+
+    Args:
+      images: `(batch, height, width, 3)`, padded to equal sides.
+      sizes: `(batch, 2)` int32, height and width of the images without padding, pixels.
+      seed: `(2,)` integers.
+
+    Returns:
+      `(batch, h, w, 3)`.
+    """
+    window = tf.maximum(tf.reduce_min(sizes, 0) // 2, 1)
+    share = tf.random.stateless_uniform(tf.shape(sizes), seed)
+    corners = tf.cast(share * tf.cast(sizes - window + 1, tf.float32), tf.int32)
+
+    def cut(image_and_corner):
+        image, corner = image_and_corner
+        return tf.slice(image, [corner[0], corner[1], 0], [window[0], window[1], 3])
+
+    return tf.map_fn(cut, (images, corners), fn_output_signature=images.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
