@@ -147,6 +147,21 @@ def check(folder: str) -> Iterator[str | None]:
                 yield f"{row.shard}: {row.id}: the index names a shard that is not in the manifest"
         for shard in stated["shards"]:
             yield from _check_shard(folder, shard, by_shard[shard["path"]])
+        if "pairs" in stated:
+            yield from _check_pairs(folder, split, stated["pairs"], set(names))
+
+
+def _check_pairs(folder: str, split: str, stated: dict, ids: set[str]) -> Iterator[str]:
+    try:
+        pairs = schema.read_pairs(folder, split)
+    except ValueError as error:
+        yield str(error)
+        return
+    with open(os.path.join(folder, stated["path"]), "rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != stated["sha256"]:
+            yield f"{stated['path']}: the sha256 of the file is not that of the manifest"
+    for name in sorted({name for pair in pairs for name in (pair.id_a, pair.id_b)} - ids):
+        yield f"{stated['path']}: names the image {name}, which is not in the index"
 
 
 def _check_shard(folder: str, shard: dict, rows: list[schema.IndexRow]) -> Iterator[str | None]:

@@ -1,4 +1,7 @@
 import json
+import os
+import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -93,3 +96,48 @@ def test_manifest_errors(tmp_path):
     path.write_text(json.dumps({"format_version": schema.FORMAT_VERSION, "splits": {"train": {}}}))
     with pytest.raises(ValueError, match=r"no split 'test'.*train"):
         schema.read_index(str(tmp_path), "test")
+
+
+class TestPairs:
+    PAIRS = (
+        schema.RankingPair("train_00001", "train_00002", "greater", "human"),
+        schema.RankingPair("train_00003", "train_00002", "close", "human"),
+    )
+
+    @pytest.fixture
+    def folder(self, crowds, tmp_path):
+        return str(shutil.copytree(crowds, tmp_path / "records"))
+
+    def test_they_lie_beside_the_images(self, folder):
+        before = schema.fingerprint(folder, "train")
+        assert schema.read_pairs(folder, "train") == []
+        schema.write_pairs(folder, "train", self.PAIRS)
+        assert schema.read_pairs(folder, "train") == list(self.PAIRS)
+        assert schema.fingerprint(folder, "train") != before
+        assert schema.read_pairs(folder, "test") == []
+
+    def test_they_are_replaced(self, folder):
+        files = set(os.listdir(folder))
+        schema.write_pairs(folder, "train", self.PAIRS)
+        schema.write_pairs(folder, "train", self.PAIRS[1:])
+        assert schema.read_pairs(folder, "train") == list(self.PAIRS[1:])
+        assert len(set(os.listdir(folder)) - files) == 1
+        schema.write_pairs(folder, "train", self.PAIRS[1:])
+        assert schema.read_pairs(folder, "train") == list(self.PAIRS[1:])
+        schema.write_pairs(folder, "train", [])
+        assert schema.read_pairs(folder, "train") == [] and set(os.listdir(folder)) == files
+
+    def test_of_images_that_are_not_there(self, folder):
+        pair = schema.RankingPair("train_00001", "nobody", "greater", "human")
+        with pytest.raises(ValueError, match="Split 'train' of the records in .* has no image 'nobody'"):
+            schema.write_pairs(folder, "train", [pair])
+        with pytest.raises(ValueError, match="have no split 'val'"):
+            schema.read_pairs(folder, "val")
+
+    @pytest.mark.parametrize("content", [None, b"", b"no records at all"])
+    def test_a_damaged_file(self, folder, content):
+        schema.write_pairs(folder, "train", self.PAIRS)
+        (path,) = pathlib.Path(folder).glob("train-pairs-*")
+        path.unlink() if content is None else path.write_bytes(content)
+        with pytest.raises(ValueError, match="train-pairs-.* (cannot be read|holds 0 pairs)"):
+            schema.read_pairs(folder, "train")

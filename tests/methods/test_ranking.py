@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 import tfcount
 from tfcount import evaluation, experiment, serving
 from tfcount.config import ExperimentConfig, TrainConfig
+from tfcount.data import schema
 from tfcount.data.records import Records
 from tfcount.data.streams import DataConfig, DensityConfig, TrainingData
 from tfcount.data.streams import evaluation as evaluation_stream
@@ -67,6 +69,41 @@ class TestKnown:
             ValueError, match="--ranking_anchors=50 is larger than the number of training images in pairs"
         ):
             ranking.known(Config(), records, seed=0)
+
+
+class TestLabelsOfRecords:
+    @pytest.fixture
+    def folder(self, crowds, tmp_path):
+        return str(shutil.copytree(crowds, tmp_path / "records"))
+
+    def answer(self, folder, pairs, ids):
+        """Keeps for pairs of positions that the first image shows more."""
+        labels = [schema.RankingPair(ids[one], ids[other], "greater", "human") for one, other in pairs]
+        schema.write_pairs(folder, "train", labels)
+
+    def test_what_people_said(self, folder):
+        records = Records.open(folder, "train")
+        ids = [row.id for row in records.rows]
+        self.answer(folder, [(0, 1), (1, 2), (2, 3), (0, 1)], ids)
+        options = Config(labels="records", anchors=4)
+        facts = ranking.known(options, records, seed=0)
+        assert facts.asked == 3 and set(map(tuple, facts.pairs.tolist())) == {
+            *[(0, 1), (0, 2), (0, 3)],
+            *[(1, 2), (1, 3), (2, 3)],
+        }
+        assert facts.anchors.tolist() == [0, 1, 2, 3]
+        # Held-out images take their pairs along.
+        kept = records.select(set(ids) - {ids[1]})
+        assert ranking.known(Config(labels="records", anchors=2), kept, seed=0).asked == 1
+
+    def test_nothing_said_or_nonsense(self, folder):
+        records = Records.open(folder, "train")
+        options = Config(labels="records", anchors=4)
+        with pytest.raises(ValueError, match="keep no labels of pairs of training images. Label some with"):
+            ranking.known(options, records, seed=0)
+        self.answer(folder, [(0, 1), (1, 2), (2, 0)], [row.id for row in records.rows])
+        with pytest.raises(ValueError, match="Labels contradict each other"):
+            ranking.known(options, records, seed=0)
 
 
 def test_potentials_leave_out_the_padding():
@@ -155,6 +192,7 @@ def test_containment_by_hand():
         ({"alpha": float("nan")}, "--ranking_alpha must be at least 0. Received: nan"),
         ({"containment": -1.0}, "--ranking_containment must be at least 0. Received: -1.0"),
         ({"anchors": 1}, "--ranking_anchors must be at least 2"),
+        ({"labels": "guess"}, "--ranking_labels must be one of .* Received: 'guess'"),
         ({"supervision": "some"}, "--ranking_supervision must be one of .* Received: 'some'"),
         ({"pairs": False}, "--noranking_pairs leaves nothing to learn from"),
     ],

@@ -1,10 +1,12 @@
 """What a record holds: the one definition that the writers of records and the readers share."""
 
+import contextlib
 import csv
 import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -112,6 +114,73 @@ class RankingPair(NamedTuple):
         return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
 
 
+def write_pairs(folder: str, split: str, pairs: Iterable[RankingPair]) -> None:
+    """Keeps the labels of pairs of a split beside its images, in place of those that were there.
+
+    The manifest names the file; what it named before is removed when it names the new one.
+
+    Args:
+      folder: of the records.
+      split: whose images the pairs are of.
+      pairs: all of them.
+
+    Raises:
+      FileNotFoundError: if there are no records in the folder.
+      ValueError: if the records have no such split, or a pair names an image that it has not.
+    """
+    ids = {row.id for row in read_index(folder, split)}
+    pairs = list(pairs)
+    for pair in pairs:
+        unknown = {pair.id_a, pair.id_b} - ids
+        if unknown:
+            raise ValueError(f"Split {split!r} of the records in {folder!r} has no image {min(unknown)!r}.")
+    manifest = read_manifest(folder)
+    before = manifest["splits"][split].pop("pairs", None)
+    if pairs:
+        path = os.path.join(folder, "pairs.writing")
+        with tf.io.TFRecordWriter(path) as writer:
+            for pair in pairs:
+                writer.write(pair.serialize())
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        name = f"{split}-pairs-{digest[:12]}.tfrecord"
+        stated = {"path": name, "records": len(pairs), "bytes": os.path.getsize(path), "sha256": digest}
+        os.replace(path, os.path.join(folder, name))
+        manifest["splits"][split]["pairs"] = stated
+    path = os.path.join(folder, MANIFEST)
+    with open(f"{path}.writing", "w", encoding="utf-8") as file:
+        json.dump(manifest, file, indent=1)
+        file.write("\n")
+    os.replace(f"{path}.writing", path)
+    after = manifest["splits"][split].get("pairs")
+    if before and (not after or before["path"] != after["path"]):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(folder, before["path"]))
+
+
+def read_pairs(folder: str, split: str) -> list[RankingPair]:
+    """Reads the labels of pairs that are kept beside the images of a split; none if there are none.
+
+    Raises:
+      FileNotFoundError: if there are no records in the folder.
+      ValueError: if the records have no such split, or the file of pairs is missing or damaged.
+    """
+    splits = read_manifest(folder)["splits"]
+    if split not in splits:
+        raise ValueError(f"The records in {folder!r} have no split {split!r}; they have {sorted(splits)}.")
+    stated = splits[split].get("pairs")
+    if not stated:
+        return []
+    path = os.path.join(folder, stated["path"])
+    try:
+        records = [parse_pair(serialized) for serialized in tf.data.TFRecordDataset(path)]
+    except tf.errors.OpError as error:
+        raise ValueError(f"{path} cannot be read ({error.message}): give the labels of pairs again.") from error
+    if len(records) != stated["records"]:
+        raise ValueError(f"{path} holds {len(records)} pairs, and the manifest says {stated['records']}.")
+    return [RankingPair(**{name: value.numpy().decode() for name, value in record.items()}) for record in records]
+
+
 def parse_image(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     """Reads one record of an image inside a graph.
 
@@ -186,7 +255,8 @@ def read_manifest(folder: str) -> dict:
 
     Returns:
       The manifest: `format_version`, `dataset`, `source`, and `splits`, which maps the name of a split to `images`,
-      `points`, `points_clipped`, `points_dropped` and `shards`, a list of `path`, `records`, `bytes` and `sha256`.
+      `points`, `points_clipped`, `points_dropped` and `shards`, a list of `path`, `records`, `bytes` and `sha256`;
+      where pairs of images are labeled, `pairs` has these for the file of the labels.
 
     Raises:
       FileNotFoundError: if the folder or its manifest does not exist.

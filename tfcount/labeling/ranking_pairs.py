@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
+import scipy.special
+import scipy.stats
 from scipy.sparse import csgraph
 
 from tfcount.data import schema
@@ -105,6 +107,81 @@ def sparse_first(pairs: np.ndarray, number: int, seed: int) -> np.ndarray:
             seen.update(pair)
             fresh[index] = True
     return np.concatenate([pairs[fresh], pairs[~fresh]])[:number]
+
+
+def propose(
+    labels: Labels, images: int, number: int, seed: int, counts: np.ndarray | None = None, ratio: float = 2.0
+) -> np.ndarray:
+    """Chooses the pairs to ask a person next: none that was asked, or whose answer follows from others.
+
+    First come images that are in no label, in couples drawn at random (section 4.4: zeta(D) = 1). Then, if a model has
+    counted the images, the pairs that a person can just tell apart if the model is right: those whose counts differ by
+    the ratio or more, the smallest first. Without counts, the pairs from whose answer most is expected to follow. No
+    image is in two of the pairs, unless there are too few.
+
+    Args:
+      labels: what was said.
+      images: how many images there are.
+      number: how many pairs to choose at most.
+      seed: of what is drawn at random.
+      counts: `(images,)` what a model counts.
+      ratio: of counts that a person tells apart.
+
+    Returns:
+      `(n, 2)` int64.
+
+    Raises:
+      ValueError: if the labels contradict each other; see `find_cycle`.
+    """
+    generator = np.random.default_rng(seed)
+    reached = np.zeros((images, images), bool)
+    reached[tuple(order_of(labels.greater, images).pairs().T)] = True
+    done = reached | np.eye(images, dtype=bool)
+    done[tuple(labels.close.T)] = True
+    done |= done.T
+    alone = generator.permutation(np.setdiff1d(np.arange(images), [*labels.greater.ravel(), *labels.close.ravel()]))
+    first = np.sort(alone[: len(alone) // 2 * 2].reshape(-1, 2))
+    done[tuple(first.T)] = True
+    worth = _worth_by_counts(counts, ratio) if counts is not None else _worth_by_order(reached)
+    # Of equal worth at random.
+    worth = np.triu(np.where(done, 0, worth * (1 + 1e-6 * generator.random(worth.shape))), 1)
+    ranked = np.argsort(-worth, axis=None)[: np.count_nonzero(worth)]
+    rest = np.stack(np.divmod(ranked, images), 1)
+    chosen: list[list[int]] = []
+    # In rounds: in each, an image is in one pair.
+    waiting = np.concatenate([first, rest]).tolist()
+    while waiting and len(chosen) < number:
+        used: set[int] = set()
+        later = []
+        for pair in waiting:
+            if len(chosen) < number and used.isdisjoint(pair):
+                chosen.append(pair)
+                used.update(pair)
+            else:
+                later.append(pair)
+        waiting = later
+    return np.array(chosen, np.int64).reshape(-1, 2)
+
+
+def _worth_by_counts(counts, ratio):
+    """Returns what to know of each pair is worth, 0 to 1: most just above the ratio, and little below it."""
+    counts = np.maximum(np.asarray(counts, np.float64), 1)
+    apart = np.abs(np.log(counts[:, None] / counts))
+    return np.where(apart >= np.log(ratio), 1 / (1 + apart), 1e-3 * apart)
+
+
+def _worth_by_order(reached):
+    """Returns how many pairs are expected to follow from the answer for each pair.
+
+    Where an image stands is guessed from how many images are known to show fewer and more; the guess is the better the
+    more of them there are.
+    """
+    below, above = reached.sum(1), reached.sum(0)
+    place = scipy.stats.norm.ppf((scipy.stats.rankdata(below - above) - 0.5) / len(reached))
+    doubt = 1 / (1 + below + above)
+    sure = scipy.special.ndtr((place[:, None] - place - 0.5) / np.sqrt(0.1 + doubt[:, None] + doubt))
+    follows = sure * (above[:, None] + 1) * (below + 1)
+    return follows + follows.T
 
 
 def order_of(greater: np.ndarray, images: int) -> Order:
@@ -224,10 +301,11 @@ def check(labels: Labels, ids: Sequence[str]) -> Order:
     return order
 
 
-def read_labels(path: str, ids: Iterable[str]) -> Labels:
+def read_answers(path: str, ids: Iterable[str]) -> list[schema.RankingPair]:
     """Reads labels of pairs from a CSV file with the header `image_a,image_b,relation`.
 
-    `relation` is "greater" if image_a shows more, "less" if it shows fewer, or "close".
+    `relation` is "greater" if image_a shows more, "less" if it shows fewer, "close", or empty where nobody has answered
+    yet: such lines are passed over.
 
     Args:
       path: of the file.
@@ -236,8 +314,7 @@ def read_labels(path: str, ids: Iterable[str]) -> Labels:
     Raises:
       ValueError: if a line cannot be understood, names an image twice, or one that does not exist.
     """
-    number = {name: index for index, name in enumerate(ids)}
-    greater, close = [], []
+    known, pairs = set(ids), []
     try:
         # "utf-8-sig" since spreadsheets put a byte order mark in front.
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -253,35 +330,40 @@ def read_labels(path: str, ids: Iterable[str]) -> Labels:
                     raise ValueError(f"{where}: must have {len(HEADER)} values. Received: {','.join(row)!r}.")
                 one, other, relation = (value.strip() for value in row)
                 for name in (one, other):
-                    if name not in number:
+                    if name not in known:
                         raise ValueError(f"{where}: there is no image {name!r}. Correct the name, or remove the line.")
                 if one == other:
                     raise ValueError(f"{where}: compares the image {one!r} with itself. Remove the line.")
-                if relation not in schema.RELATIONS:
+                if relation and relation not in schema.RELATIONS:
                     raise ValueError(f"{where}: `relation` must be one of {schema.RELATIONS}. Received: {relation!r}.")
-                pair = (number[one], number[other])
-                if relation == CLOSE:
-                    close.append(pair)
-                else:
-                    greater.append(pair if relation == GREATER else pair[::-1])
+                if relation:
+                    pairs.append(schema.RankingPair(one, other, relation, "human"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not encoded as UTF-8 ({error}): save it as UTF-8.") from error
     except csv.Error as error:
         raise ValueError(f"{path} is not a CSV file ({error}).") from error
-    return Labels(*(np.array(pairs, np.int64).reshape(-1, 2) for pairs in (greater, close)))
+    return pairs
 
 
-def write_labels(path: str, labels: Labels, ids: Sequence[str]) -> None:
-    """Writes labels of pairs as `read_labels` reads them; those of several orders are written as "greater"."""
-    rows = [(ids[more], ids[fewer], GREATER) for more, fewer in labels.greater.tolist()]
-    rows += [(ids[one], ids[other], CLOSE) for one, other in labels.close.tolist()]
-    write_file(path, _csv([HEADER, *rows]))
-
-
-def _csv(rows):
+def write_questions(path: str, pairs: np.ndarray, ids: Sequence[str]) -> None:
+    """Writes pairs `(n, 2)` of images as `read_answers` reads them, without the answers."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    rows = [(ids[one], ids[other], "") for one, other in pairs.tolist()]
+    csv.writer(text, lineterminator="\n").writerows([HEADER, *rows])
+    write_file(path, text.getvalue())
+
+
+def numbered(pairs: Iterable[schema.RankingPair], ids: Sequence[str]) -> Labels:
+    """Returns labels with the numbers of the images, their places among `ids`, in place of their names."""
+    number = {name: index for index, name in enumerate(ids)}
+    greater, close = [], []
+    for pair in pairs:
+        images = (number[pair.id_a], number[pair.id_b])
+        if pair.relation == CLOSE:
+            close.append(images)
+        else:
+            greater.append(images if pair.relation == GREATER else images[::-1])
+    return Labels(*(np.array(labels, np.int64).reshape(-1, 2) for labels in (greater, close)))
 
 
 def _checked(greater, images):

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from tfcount.data import schema
 from tfcount.data.records import Records
 from tfcount.data.streams import TrainingData
 from tfcount.labeling import ranking_pairs
@@ -13,6 +14,7 @@ from tfcount.methods.method import Method
 from tfcount.models import anchors
 
 SUPERVISION = ("none", "anchors", "all")
+LABELS = ("counts", "records")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +23,11 @@ class Config:
 
     Attributes:
       pairs: whether pairs of images are put in order; if not, --ranking_supervision alone teaches: the baselines.
-      ratio: a person tells the pairs apart whose counts differ by more than this factor.
-      asked: of these pairs, how many a person is asked, first of images that were in none; what follows from the
-        answers is used, too. 0 asks for the fewest that imply all of them.
+      labels: who says which image of a pair shows more: "counts", where a person is simulated who knows those of the
+        records, or "records", where these keep what people said (`python -m tfcount.select_labels`).
+      ratio: with counts, a person tells the pairs apart whose counts differ by more than this factor.
+      asked: with counts, of these pairs, how many a person is asked, first of images that were in none; what follows
+        from the answers is used, too. 0 asks for the fewest that imply all of them.
       supervision: images whose counts teach, too: none (the paper's "Ours"), anchors ("Ours++") or all ("Fully").
       anchors: images whose counts give the line from potentials to counts, spread over the order that the pairs give.
       margin: by which potentials of a pair shall differ, people.
@@ -34,6 +38,7 @@ class Config:
     """
 
     pairs: bool = True
+    labels: str = "counts"
     ratio: float = 2.0
     asked: int = 0
     supervision: str = "none"
@@ -50,6 +55,8 @@ class Config:
                 raise ValueError(f"--ranking_{name} must be at least {limit}. Received: {getattr(self, name)}.")
         if self.supervision not in SUPERVISION:
             raise ValueError(f"--ranking_supervision must be one of {SUPERVISION}. Received: {self.supervision!r}.")
+        if self.labels not in LABELS:
+            raise ValueError(f"--ranking_labels must be one of {LABELS}. Received: {self.labels!r}.")
         if not self.pairs and self.supervision == "none":
             raise ValueError("--noranking_pairs leaves nothing to learn from with --ranking_supervision=none.")
 
@@ -171,12 +178,31 @@ class Known:
 
 
 def known(config: Config, records: Records, seed: int) -> Known:
-    """Asks as the config says, and is answered by the counts of the records.
+    """Asks as the config says.
 
     Raises:
-      ValueError: if no two images differ enough, or too few have counts.
+      ValueError: if no two images differ enough, no pair is labeled, labels contradict each other, or too few images
+        have counts.
     """
     counts = np.array([row.count for row in records.rows])
+    answer = _said if config.labels == "records" else _simulated
+    asked = answer(config, records, counts, seed)
+    pairs = ranking_pairs.order_of(asked, len(counts)).pairs()
+    # Images that are in no pair have no place in the order; they may all the same have counts.
+    candidates = np.intersect1d(pairs, np.flatnonzero(~np.isnan(counts)))
+    height = np.bincount(pairs[:, 0], minlength=len(counts)) - np.bincount(pairs[:, 1], minlength=len(counts))
+    if len(candidates) < config.anchors:
+        raise ValueError(
+            f"--ranking_anchors={config.anchors} is larger than the number of training images in pairs with counts, "
+            f"{len(candidates)}, in {records.folder!r}."
+        )
+    chosen = candidates[anchors.spread(height[candidates], config.anchors)]
+    counted = {"none": [], "anchors": chosen, "all": np.flatnonzero(~np.isnan(counts))}[config.supervision]
+    return Known(pairs, len(asked), np.sort(chosen), np.sort(np.array(counted, np.int64)))
+
+
+def _simulated(config, records, counts, seed):
+    """Returns the labels of a person who tells the counts of the records apart, `(p, 2)`."""
     pairs = ranking_pairs.from_counts(counts, config.ratio)
     if not len(pairs):
         raise ValueError(
@@ -184,21 +210,23 @@ def known(config: Config, records: Records, seed: int) -> Known:
             f"the factor --ranking_ratio={config.ratio}."
         )
     if config.asked:
-        asked = ranking_pairs.sparse_first(pairs, config.asked, seed)
-        number, pairs = len(asked), ranking_pairs.order_of(asked, len(counts)).pairs()
-    else:
-        number = len(ranking_pairs.needed(pairs, len(counts)))
-    # Images that are in no pair have no place in the order; they may all the same have counts.
-    candidates = np.unique(pairs)
-    height = np.bincount(pairs[:, 0], minlength=len(counts)) - np.bincount(pairs[:, 1], minlength=len(counts))
-    if len(candidates) < config.anchors:
+        return ranking_pairs.sparse_first(pairs, config.asked, seed)
+    return ranking_pairs.needed(pairs, len(counts))
+
+
+def _said(config, records, counts, seed):
+    """Returns the labels that the records keep of these images, `(p, 2)`."""
+    ids = [row.id for row in records.rows]
+    known_ids = set(ids)
+    pairs = schema.read_pairs(records.folder, records.rows[0].split)
+    labels = ranking_pairs.numbered([pair for pair in pairs if {pair.id_a, pair.id_b} <= known_ids], ids)
+    if not len(labels.greater):
         raise ValueError(
-            f"--ranking_anchors={config.anchors} is larger than the number of training images in pairs, "
-            f"{len(candidates)}, in {records.folder!r}."
+            f"The records in {records.folder!r} keep no labels of pairs of training images. Label some with `python -m "
+            "tfcount.select_labels --strategy=ranking`, or set --ranking_labels=counts."
         )
-    chosen = candidates[anchors.spread(height[candidates], config.anchors)]
-    counted = {"none": [], "anchors": chosen, "all": np.flatnonzero(~np.isnan(counts))}[config.supervision]
-    return Known(pairs, number, np.sort(chosen), np.sort(np.array(counted, np.int64)))
+    ranking_pairs.check(labels, ids)
+    return np.unique(labels.greater, axis=0)
 
 
 def train_dataset(config: Config, data: TrainingData) -> tf.data.Dataset:
