@@ -16,7 +16,7 @@ ORDER = [
     {"callbacks"},
     {"experiment"},
     {"serving"},
-    {"train", "evaluate", "export", "predict", "compare"},
+    {"train", "evaluate", "export", "predict", "compare", "select_labels"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 FILES = sorted(ROOT.glob("tfcount/**/*.py")) + sorted(ROOT.glob("tfrecords_tools/**/*.py"))

@@ -1,0 +1,123 @@
+"""Proposes what to label next: `python -m tfcount.select_labels --strategy=ranking --data_dir=data/mine`."""
+
+import sys
+
+import numpy as np
+import tqdm
+from absl import flags
+
+import tfcount.flags
+from tfcount import evaluation, experiment
+from tfcount.data import schema, streams
+from tfcount.data.records import Records
+from tfcount.labeling import ranking_pairs
+
+# What a simulated person has told apart when a line is printed, share of the pairs that can be.
+_MILESTONES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
+
+
+def main(argv):
+    """Reads answers, keeps them in the records, and writes the next questions; or simulates both."""
+    values = flags.FLAGS
+    records = Records.open(values.data_dir, values.split)
+    if values.simulate:
+        truth = np.array([row.count for row in records.rows])
+        sys.stdout.write(simulate(truth, values.number, values.ratio, values.seed))
+        return
+    ids = [row.id for row in records.rows]
+    kept = schema.read_pairs(values.data_dir, values.split)
+    if values.answers:
+        answered = [pair for pair in ranking_pairs.read_answers(values.answers, ids) if pair not in kept]
+        kept += list(dict.fromkeys(answered))
+        # Before they are kept: labels that contradict each other are told, and change nothing.
+        ranking_pairs.check(ranking_pairs.numbered(kept, ids), ids)
+        schema.write_pairs(values.data_dir, values.split, kept)
+        sys.stdout.write(f"Kept {len(answered)} new labels of pairs in {values.data_dir}.\n")
+    labels = ranking_pairs.numbered(kept, ids)
+    order = ranking_pairs.check(labels, ids)
+    sys.stdout.write(f"{len(kept)} labels of pairs, {order.count()} pairs known with what follows from them.\n")
+    counts = _counted(values.model_dir, records) if values.model_dir else None
+    pairs = ranking_pairs.propose(labels, len(ids), values.number, values.seed, counts, values.ratio)
+    if not len(pairs):
+        sys.stdout.write("All pairs are known: there is nothing left to ask.\n")
+        return
+    ranking_pairs.write_questions(values.output, pairs, ids)
+    sys.stdout.write(
+        f"Written: {values.output} ({len(pairs)} pairs). Fill in the last column (greater, less, close), and read it "
+        f"back with --answers={values.output} and another --output.\n"
+    )
+
+
+def simulate(counts, number: int, ratio: float, seed: int) -> str:
+    """Asks somebody who knows the counts until nothing is left to ask, and the same somebody at random.
+
+    Args:
+      counts: `(images,)`.
+      number: questions a round.
+      ratio: of counts that this somebody tells apart; others are close.
+      seed: of what is drawn at random.
+
+    Returns:
+      A table: how many questions it takes until a share of the pairs that can be told apart is known.
+
+    Raises:
+      ValueError: if a count is unknown, or no pair can be told apart.
+    """
+    images = len(counts)
+    apart = len(ranking_pairs.from_counts(counts, ratio))
+    if np.isnan(counts).any() or not apart:
+        raise ValueError("--simulate needs the counts of all images, and some that differ by more than --ratio.")
+    everything = np.random.default_rng(seed).permutation(np.argwhere(np.triu(np.ones((images, images)), 1)))
+    asked: dict[str, dict[float, int]] = {"proposed": {}, "at random": {}}
+    for name, milestones in asked.items():
+        labels = ranking_pairs.Labels(np.zeros((0, 2), np.int64), np.zeros((0, 2), np.int64))
+        questions = 0
+        with tqdm.tqdm(total=apart, unit="pair", desc=name, leave=False) as bar:
+            while len(milestones) < len(_MILESTONES):
+                if name == "proposed":
+                    pairs = ranking_pairs.propose(labels, images, number, seed + questions)
+                else:
+                    pairs = everything[questions : questions + number]
+                questions += len(pairs)
+                labels = ranking_pairs.answered(labels, pairs, counts, ratio)
+                known = ranking_pairs.order_of(labels.greater, images).count()
+                for share in _MILESTONES:
+                    if known >= share * apart:
+                        milestones.setdefault(share, questions)
+                bar.update(known - bar.n)
+    lines = [
+        f"{images} images, {apart:,} pairs that differ by more than {ratio:g}; labels needed to imply all of them: "
+        f"{len(ranking_pairs.needed(ranking_pairs.from_counts(counts, ratio), images)):,}",
+        f"{'known':>8}" + "".join(f"{name:>12}" for name in asked) + "   questions",
+    ]
+    for share in _MILESTONES:
+        lines.append(f"{share:>8.0%}" + "".join(f"{asked[name][share]:>12,}" for name in asked))
+    return "\n".join(lines) + "\n"
+
+
+def _counted(model_dir, records):
+    """Returns what the counter of a run counts in each image."""
+    counter, config = experiment.load_counter(model_dir)
+    density = evaluation.density_function(counter)
+    bar = tqdm.tqdm(
+        streams.evaluation(records, config.data), total=len(records.rows), unit="image", desc="count", leave=False
+    )
+    found = {
+        one["id"].numpy().decode(): counter.anchors.count(float(np.sum(density(one["image"]), dtype=np.float64)))
+        for one in bar
+    }
+    return np.array([found[row.id] for row in records.rows])
+
+
+if __name__ == "__main__":
+    flags.DEFINE_enum("strategy", "ranking", ["ranking"], "What is labeled: which image of a pair shows more.")
+    flags.DEFINE_string("data_dir", None, "Folder of records.", required=True)
+    flags.DEFINE_string("split", "train", "Split whose images are labeled.")
+    flags.DEFINE_string("answers", None, "CSV file image_a,image_b,relation: answers to keep in the records.")
+    flags.DEFINE_integer("number", 100, "How many pairs to ask; with --simulate, in each round.", lower_bound=1)
+    flags.DEFINE_string("output", "questions.csv", "CSV file for the questions.")
+    flags.DEFINE_string("model_dir", None, "Run whose counts tell which pairs are worth asking.")
+    flags.DEFINE_float("ratio", 2.0, "Counts that differ by more than this factor are told apart.", lower_bound=1.0)
+    flags.DEFINE_bool("simulate", False, "Answer from the counts of the records, and tell how many questions it takes.")
+    flags.DEFINE_integer("seed", 0, "Of what is drawn at random.", lower_bound=0)
+    tfcount.flags.run(main)
