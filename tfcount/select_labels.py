@@ -1,5 +1,6 @@
 """Proposes what to label next: `python -m tfcount.select_labels --strategy=ranking --data_dir=data/mine`."""
 
+import os
 import sys
 
 import numpy as np
@@ -16,19 +17,49 @@ from tfcount.labeling import ranking_pairs
 _MILESTONES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
 
-def main(argv):
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags of this command, at its start: other commands have flags of the same names."""
+    text, number = flags.DEFINE_string, flags.DEFINE_integer
+    strategies = ["ranking"]
+    flags.DEFINE_enum(
+        "strategy", "ranking", strategies, "What is labeled: which image of a pair shows more.", flag_values=values
+    )
+    text("data_dir", None, "Folder of records.", required=True, flag_values=values)
+    text("split", "train", "Split whose images are labeled.", flag_values=values)
+    text("answers", None, "CSV file image_a,image_b,relation: answers to keep in the records.", flag_values=values)
+    number("number", 100, "How many pairs to ask; with --simulate, a round.", lower_bound=1, flag_values=values)
+    text("output", "questions.csv", "CSV file for the questions.", flag_values=values)
+    text("model_dir", None, "Run whose counts tell which pairs are worth asking.", flag_values=values)
+    flags.DEFINE_float(
+        "ratio", 2.0, "Counts that differ by more than this factor are told apart.", lower_bound=1.0, flag_values=values
+    )
+    flags.DEFINE_bool(
+        "simulate",
+        False,
+        "Answer from the counts of the records, and tell how many questions it takes.",
+        flag_values=values,
+    )
+    number("seed", 0, "Of what is drawn at random.", lower_bound=0, flag_values=values)
+
+
+def main(argv, values: flags.FlagValues = flags.FLAGS):
     """Reads answers, keeps them in the records, and writes the next questions; or simulates both."""
-    values = flags.FLAGS
     records = Records.open(values.data_dir, values.split)
     if values.simulate:
         truth = np.array([row.count for row in records.rows])
         sys.stdout.write(simulate(truth, values.number, values.ratio, values.seed))
         return
+    if os.path.exists(values.output) and values.output != values.answers:
+        raise FileExistsError(
+            f"{values.output} exists, and may hold answers: read it with --answers={values.output}, or give another "
+            "--output."
+        )
     ids = [row.id for row in records.rows]
     kept = schema.read_pairs(values.data_dir, values.split)
     if values.answers:
-        answered = [pair for pair in ranking_pairs.read_answers(values.answers, ids) if pair not in kept]
-        kept += list(dict.fromkeys(answered))
+        answers = dict.fromkeys(ranking_pairs.read_answers(values.answers, ids))
+        answered = [pair for pair in answers if pair not in kept]
+        kept += answered
         # Before they are kept: labels that contradict each other are told, and change nothing.
         ranking_pairs.check(ranking_pairs.numbered(kept, ids), ids)
         schema.write_pairs(values.data_dir, values.split, kept)
@@ -44,7 +75,7 @@ def main(argv):
     ranking_pairs.write_questions(values.output, pairs, ids)
     sys.stdout.write(
         f"Written: {values.output} ({len(pairs)} pairs). Fill in the last column (greater, less, close), and read it "
-        f"back with --answers={values.output} and another --output.\n"
+        f"back with --answers={values.output}.\n"
     )
 
 
@@ -110,14 +141,5 @@ def _counted(model_dir, records):
 
 
 if __name__ == "__main__":
-    flags.DEFINE_enum("strategy", "ranking", ["ranking"], "What is labeled: which image of a pair shows more.")
-    flags.DEFINE_string("data_dir", None, "Folder of records.", required=True)
-    flags.DEFINE_string("split", "train", "Split whose images are labeled.")
-    flags.DEFINE_string("answers", None, "CSV file image_a,image_b,relation: answers to keep in the records.")
-    flags.DEFINE_integer("number", 100, "How many pairs to ask; with --simulate, in each round.", lower_bound=1)
-    flags.DEFINE_string("output", "questions.csv", "CSV file for the questions.")
-    flags.DEFINE_string("model_dir", None, "Run whose counts tell which pairs are worth asking.")
-    flags.DEFINE_float("ratio", 2.0, "Counts that differ by more than this factor are told apart.", lower_bound=1.0)
-    flags.DEFINE_bool("simulate", False, "Answer from the counts of the records, and tell how many questions it takes.")
-    flags.DEFINE_integer("seed", 0, "Of what is drawn at random.", lower_bound=0)
+    define_flags()
     tfcount.flags.run(main)
