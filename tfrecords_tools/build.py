@@ -13,7 +13,7 @@ Data sets:
   vgg_cells   200 images of cells with dots. --input: the folder `cells`, or the one that holds it.
   folder      your own images with one file of points or counts, a CSV with the header `image,x,y` or `image,count`,
               or a JSON file {"image.jpg": [[x, y], ...]}. An image without objects has a line `image,,`, the count 0,
-              or an empty list. Subfolders `train` and `test` make these splits.
+              or an empty list; an empty count is unknown. Subfolders `train` and `test` make these splits.
 """
 
 import functools

@@ -479,7 +479,6 @@ def test_folder_splits(tmp_path):
         ("p.csv", "image,x,y\na.jpg,1,two\n", "line 2: .*two.* must be numbers"),
         ("p.csv", "image,x,y\na.jpg,1,\n", "line 2: `x` and `y` must both be numbers, or both empty"),
         ("p.csv", "image,count\na.jpg,-1\n", "`count` must be a number of at least 0. Received: '-1'"),
-        ("p.csv", "image,count\na.jpg,\n", "`count` must be a number"),
         ("p.csv", "image,count\na.jpg,nan\n", "`count` must be a number"),
         ("p.csv", "image,count\na.jpg,1\na.jpg,2\n", r"line 3: 'a\.jpg' has a count already"),
         ("p.json", "{", r"p\.json is not a JSON file"),
@@ -495,6 +494,13 @@ def test_folder_errors(tmp_path, file, annotations, message):
     save_folder(tmp_path, ["a.jpg", "b.jpg"], annotations, file)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         folder.read(str(tmp_path))
+
+
+def test_folder_with_counts_that_nobody_knows(tmp_path):
+    save_folder(tmp_path, ["a.jpg", "b.jpg"], "image,count\na.jpg,7\nb.jpg,\n", "p.csv")
+    known, unknown = (source.load().image for source in folder.read(str(tmp_path))["train"])
+    assert (known.labels, known.count) == ("count", 7)
+    assert (unknown.labels, unknown.count, len(unknown.points)) == ("none", None, 0)
 
 
 def test_folder_encoding_and_several_files(tmp_path):

@@ -1,7 +1,7 @@
 """Reads your own images: a folder of images with one CSV or JSON file of points or counts.
 
 `points.csv`: `image,x,y` with a line for every object; an image without objects has one line `image,,`.
-`counts.csv`: `image,count` with a line for every image.
+`counts.csv`: `image,count` with a line for every image; the count is empty where it is unknown.
 `points.json`: `{"image.jpg": [[x, y], ...]}`; an image without objects has the empty list.
 
 The names of the annotation files are free. Subfolders `train` and `test`, each with its images and annotation file,
@@ -26,13 +26,13 @@ _FORMATS = (
     '{"image.jpg": [[x, y], ...]}.'
 )
 
-# Points of an image, a list of (x, y), or how many objects it shows.
-Annotation = list[tuple[float, float]] | float
+# Points of an image, a list of (x, y), or how many objects it shows, None where nobody knows.
+Annotation = list[tuple[float, float]] | float | None
 
 
 @dataclasses.dataclass(frozen=True)
 class FolderImage:
-    """One image of a folder, with its points, or their number where only this is known."""
+    """One image of a folder, with its points, their number where only this is known, or neither."""
 
     id: str
     image_path: str
@@ -49,7 +49,12 @@ class FolderImage:
             return images.load_points(self.id, self.image_path, np.array(self.points))
         image = images.read_image(self.image_path)
         record = schema.AnnotatedImage(
-            self.id, image.encoded, image.height, image.width, labels=schema.COUNT, count=self.count
+            self.id,
+            image.encoded,
+            image.height,
+            image.width,
+            labels=schema.NONE if self.count is None else schema.COUNT,
+            count=self.count,
         )
         return writing.Loaded(record, 0, 0)
 
@@ -140,9 +145,9 @@ def _add_row(annotations: dict[str, Annotation], row: dict, counts: bool, where:
     if counts:
         if name in annotations:
             raise ValueError(f"{where}: {name!r} has a count already.")
-        if len(numbers) != 1 or not (math.isfinite(numbers[0]) and numbers[0] >= 0):
+        if numbers and not (math.isfinite(numbers[0]) and numbers[0] >= 0):
             raise ValueError(f"{where}: `count` must be a number of at least 0. Received: {values[0]!r}.")
-        annotations[name] = numbers[0]
+        annotations[name] = numbers[0] if numbers else None
         return
     if len(numbers) == 1:
         raise ValueError(f"{where}: `x` and `y` must both be numbers, or both empty if {name!r} shows no objects.")
