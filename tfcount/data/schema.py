@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfcount.files import write_file
+
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 INDEX = "index.csv"
@@ -147,11 +149,7 @@ def write_pairs(folder: str, split: str, pairs: Iterable[RankingPair]) -> None:
         stated = {"path": name, "records": len(pairs), "bytes": os.path.getsize(path), "sha256": digest}
         os.replace(path, os.path.join(folder, name))
         manifest["splits"][split]["pairs"] = stated
-    path = os.path.join(folder, MANIFEST)
-    with open(f"{path}.writing", "w", encoding="utf-8") as file:
-        json.dump(manifest, file, indent=1)
-        file.write("\n")
-    os.replace(f"{path}.writing", path)
+    write_file(os.path.join(folder, MANIFEST), json.dumps(manifest, indent=1) + "\n")
     after = manifest["splits"][split].get("pairs")
     if before and (not after or before["path"] != after["path"]):
         with contextlib.suppress(FileNotFoundError):
