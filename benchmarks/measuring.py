@@ -49,6 +49,15 @@ def medians(functions: dict[str, Callable], repeats: int, warmup: int = 2) -> di
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def resident(name: str) -> int:
+    """Returns bytes of memory that Linux says of this process: "VmRSS" now, "VmHWM" at most.
+
+    Not getrusage: what it tells includes the memory of the process that started this one.
+    """
+    with open("/proc/self/status", encoding="utf-8") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(name))
+
+
 def finish(ratio: float, bound: float, largest: bool) -> None:
     """Prints the last line of a benchmark and ends it, with exit code 1 if the bound is missed.
 

@@ -7,7 +7,7 @@ images, in a random order. On 300 images, closure and reduction must be those of
 
 import time
 
-from measuring import finish
+from measuring import finish, resident
 import networkx
 import numpy as np
 
@@ -39,12 +39,6 @@ def check_small_sets():
     print("300 images, 2,000 labels: closure and reduction as networkx has them")
 
 
-def peak_memory():
-    """Returns the most memory that this process had, bytes."""
-    with open("/proc/self/status", encoding="ascii") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
-
-
 def main():
     """Measures, prints a table and the result."""
     check_small_sets()
@@ -64,8 +58,9 @@ def main():
         seconds = time.perf_counter() - begin
         shares.append(seconds / SECONDS)
         print(f"{name:<14}{found:<28}{seconds:>8.2f} s of {SECONDS:g}")
-    shares.append(peak_memory() / BYTES)
-    print(f"{'memory':<14}{'of the whole process':<28}{peak_memory() / 2**20:>8.0f} MiB of {BYTES / 2**20:g}")
+    memory = resident("VmHWM")
+    shares.append(memory / BYTES)
+    print(f"{'memory':<14}{'of the whole process':<28}{memory / 2**20:>8.0f} MiB of {BYTES / 2**20:g}")
     finish(max(shares), 1, largest=True)
 
 

@@ -9,7 +9,7 @@ python benchmarks/tiled_memory.py [FOLDER_OF_A_RUN]   # without one: random weig
 import subprocess
 import sys
 
-from measuring import finish, records
+from measuring import finish, records, resident
 import keras
 import numpy as np
 
@@ -53,10 +53,7 @@ def count_large_image(run):
     image = np.tile(picture, repeats)[:SIDE, :SIDE].copy()
     counter = load(run)
     count = LoadedCounter(evaluation.density_function(counter), counter.stride).count(image)
-    # Not getrusage: what it tells includes the memory of the process that started this one.
-    with open("/proc/self/status", encoding="utf-8") as file:
-        kilobytes = next(line.split()[1] for line in file if line.startswith("VmHWM"))
-    print(count, int(kilobytes) * 1024)
+    print(count, resident("VmHWM"))
 
 
 def main(run):

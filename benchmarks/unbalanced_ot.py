@@ -10,7 +10,7 @@ the converged one, plain and over-relaxed; memory.
 
 import os
 
-from measuring import finish, medians
+from measuring import finish, medians, resident
 import geomloss
 import numpy as np
 import ot
@@ -171,12 +171,6 @@ def matrices():
     before = resident("VmRSS")
     compute()
     return (resident("VmHWM") - before) / (4 * MEMORY_CELLS**2 * MEMORY_POINTS)
-
-
-def resident(name):
-    """Returns bytes of memory that Linux says of this process."""
-    with open("/proc/self/status", encoding="utf-8") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(name))
 
 
 def main():
