@@ -56,16 +56,15 @@ def main(argv, values: flags.FlagValues = flags.FLAGS):
         )
     ids = [row.id for row in records.rows]
     kept = schema.read_pairs(values.data_dir, values.split)
+    before = len(kept)
     if values.answers:
-        answers = dict.fromkeys(ranking_pairs.read_answers(values.answers, ids))
-        answered = [pair for pair in answers if pair not in kept]
-        kept += answered
-        # Before they are kept: labels that contradict each other are told, and change nothing.
-        ranking_pairs.check(ranking_pairs.numbered(kept, ids), ids)
-        schema.write_pairs(values.data_dir, values.split, kept)
-        sys.stdout.write(f"Kept {len(answered)} new labels of pairs in {values.data_dir}.\n")
+        kept = list(dict.fromkeys([*kept, *ranking_pairs.read_answers(values.answers, ids)]))
     labels = ranking_pairs.numbered(kept, ids)
+    # Before they are kept: labels that contradict each other are told, and change nothing.
     order = ranking_pairs.check(labels, ids)
+    if values.answers:
+        schema.write_pairs(values.data_dir, values.split, kept)
+        sys.stdout.write(f"Kept {len(kept) - before} new labels of pairs in {values.data_dir}.\n")
     sys.stdout.write(f"{len(kept)} labels of pairs, {order.count()} pairs known with what follows from them.\n")
     counts = _counted(values.model_dir, records) if values.model_dir else None
     pairs = ranking_pairs.propose(labels, len(ids), values.number, values.seed, counts, values.ratio)
