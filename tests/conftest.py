@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcount import experiment
+from tfcount import callbacks, experiment
 
 # What a shell starts in the background ignores Ctrl-C, and tests would pass that on to the commands that they stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -35,6 +36,26 @@ def crowds(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("records") / "crowds")
     synthesize.synthesize(folder, train_images=12, test_images=4, height=96, width=128, max_people=60)
     return folder
+
+
+@pytest.fixture
+def stopping(monkeypatch):
+    """Context that sends a signal to this process after a step of training: `with stopping(step, number)`."""
+
+    @contextlib.contextmanager
+    def stopped(step, number):
+        whole = callbacks.Progress.on_train_batch_end
+
+        def on_train_batch_end(self, batch, logs=None):
+            whole(self, batch, logs)
+            if self.model.steps == step:
+                os.kill(os.getpid(), number)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(callbacks.Progress, "on_train_batch_end", on_train_batch_end)
+            yield
+
+    return stopped
 
 
 @pytest.fixture

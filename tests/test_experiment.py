@@ -1,4 +1,3 @@
-import contextlib
 import dataclasses
 import json
 import os
@@ -110,26 +109,11 @@ class TestRun:
             np.testing.assert_array_equal(one, other)
 
 
-@contextlib.contextmanager
-def stopping(monkeypatch, step, number):
-    """Sends a signal to this process after a step of training."""
-    whole = callbacks.Progress.on_train_batch_end
-
-    def on_train_batch_end(self, batch, logs=None):
-        whole(self, batch, logs)
-        if self.model.steps == step:
-            os.kill(os.getpid(), number)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(callbacks.Progress, "on_train_batch_end", on_train_batch_end)
-        yield
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_and_resumed_equals_unbroken(run, crowds, tmp_path, monkeypatch, capsys, number):
+def test_stopped_and_resumed_equals_unbroken(run, crowds, tmp_path, stopping, capsys, number):
     """The signal comes in the middle of an epoch; weights, averages and order of the data go on as if nothing was."""
     folder = str(tmp_path / "run")
-    with stopping(monkeypatch, 3, number):
+    with stopping(3, number):
         assert experiment.train(config(crowds), folder) == 128 + number
     assert f"Stopped by {number.name} after step 3 of 6" in capsys.readouterr().err
     assert read(folder, "run.json")["steps"] == 3
@@ -145,9 +129,9 @@ def test_stopped_and_resumed_equals_unbroken(run, crowds, tmp_path, monkeypatch,
         np.testing.assert_allclose(entry["val_mae"], expected["val_mae"], rtol=1e-4)
 
 
-def test_a_signal_at_the_end_of_an_interval_keeps_its_validation(crowds, tmp_path, monkeypatch):
+def test_a_signal_at_the_end_of_an_interval_keeps_its_validation(crowds, tmp_path, stopping):
     folder = str(tmp_path / "run")
-    with stopping(monkeypatch, 4, signal.SIGTERM):
+    with stopping(4, signal.SIGTERM):
         assert experiment.train(config(crowds), folder) == 128 + signal.SIGTERM
     assert experiment.train(config(crowds), folder, resume=True) == 0
     entries = read(folder, "run.json")["validation"]
@@ -459,9 +443,9 @@ class TestFrozenEncoder:
         monkeypatch.setattr(experiment, "strategy", lambda: two_replicas)
         assert experiment.train(self.frozen(crowds, True, steps=2), str(tmp_path / "run")) == 0
 
-    def test_resumed(self, crowds, tmp_path, monkeypatch):
+    def test_resumed(self, crowds, tmp_path, stopping):
         whole, folder = self.frozen(crowds, True), str(tmp_path / "run")
-        with stopping(monkeypatch, 3, signal.SIGTERM):
+        with stopping(3, signal.SIGTERM):
             assert experiment.train(whole, folder) == 128 + signal.SIGTERM
         assert experiment.train(whole, folder, resume=True) == 0
         unbroken = str(tmp_path / "unbroken")

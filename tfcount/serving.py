@@ -19,14 +19,15 @@ from tfcount.ops.tiling import density_in_tiles
 class CountingModule(tf.Module):
     """A counter with the signatures that TensorFlow Serving offers.
 
-    `serving_default`: `image_bytes` (batch,) strings, JPEG or PNG of any sizes -> `count` (batch,) float32.
-    `density`: `image` (batch, height, width, 3) uint8 -> `density` (batch, h, w, 1) float32, people per cell, `count`
-    (batch,) float32, and the people it shows, as `points` (batch, n, 2) float32, (x, y) in pixels, `scores` (batch, n)
-    float32, people per cell, and `point_mask` (batch, n) float32, 1 for points and 0 for padding.
+    `serving_default`: `image_bytes` (batch,) strings, JPEG or PNG of any sizes -> `count` (batch,) float32 and
+    `extrapolated` (batch,) bool. `density`: `image` (batch, height, width, 3) uint8 -> the same, `density`
+    (batch, h, w, 1) float32, people per cell, and the people it shows, as `points` (batch, n, 2) float32, (x, y) in
+    pixels, `scores` (batch, n) float32, people per cell, and `point_mask` (batch, n) float32, 1 for points and 0 for
+    padding.
 
     A counter that was trained to rank images gives a map that is no density: it may be negative, and the count is
     `max(0, slope * sum + intercept)`, by the line through its anchors, whose numbers are the variables `anchors`.
-    Counts below `lowest` and above `highest` are beyond all anchors.
+    `extrapolated` tells that no anchor has so few people, or so many; of other counters it is always false.
 
     The bytes are decoded inside the graph, which does not know EXIF: a picture stored turned is counted as it is
     stored, while `load(...).count` and `tfcount.predict` turn it upright first, and compute large ones in tiles.
@@ -58,7 +59,7 @@ class CountingModule(tf.Module):
         end = tf.cast(tf.shape(image)[2:0:-1], tf.float32)
         return {
             "density": density,
-            "count": self._count(tf.reduce_sum(density, [1, 2, 3])),
+            **self._counts(tf.reduce_sum(density, [1, 2, 3])),
             "points": tf.minimum(peaks.points, end),
             "scores": peaks.scores,
             "point_mask": peaks.point_mask,
@@ -72,11 +73,13 @@ class CountingModule(tf.Module):
             return tf.reduce_sum(self.counter(decode_image(encoded)[None], training=False))
 
         sums = tf.map_fn(count_one, image_bytes, fn_output_signature=tf.TensorSpec([], tf.float32))
-        return {"count": self._count(sums)}
+        return self._counts(sums)
 
-    def _count(self, sums):
+    def _counts(self, sums):
         line = self.anchors["slope"] * tf.cast(sums, tf.float64) + self.anchors["intercept"]
-        return tf.cast(tf.maximum(line, 0), tf.float32)
+        counts = tf.maximum(line, 0)
+        extrapolated = (counts < self.anchors["lowest"]) | (counts > self.anchors["highest"])
+        return {"count": tf.cast(counts, tf.float32), "extrapolated": extrapolated}
 
 
 def export(counter, output: str, threshold: float = evaluation.THRESHOLD) -> str:

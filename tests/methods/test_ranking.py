@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import signal
 
 import keras
 import numpy as np
@@ -289,18 +290,33 @@ class TestRun:
         assert there.count(image) == pytest.approx(here.count(image), rel=1e-4, abs=1e-3)
         module = tf.saved_model.load(f"{tmp_path}/1")
         encoded = tf.io.encode_png(image)[None]
-        served = module.signatures["serving_default"](image_bytes=encoded)["count"][0]
-        assert float(served) == pytest.approx(here.count(image), rel=1e-4, abs=1e-3)
+        expected = here.count(image)
+        for served in (module.count(encoded), module.density(image[None])):
+            assert float(served["count"][0]) == pytest.approx(expected, rel=1e-4, abs=1e-3)
+            assert bool(served["extrapolated"][0]) == here.anchors.extrapolates(expected)
 
-    def test_resumed(self, run, crowds, tmp_path):
-        """Anchors and batches go on where they were."""
+    @pytest.mark.parametrize("lowest, highest, beyond", [(0.0, 10.0, True), (10.0, 30.0, False), (30.0, 90.0, True)])
+    def test_counts_beyond_the_anchors_are_told(self, rng, tmp_path, lowest, highest, beyond):
+        counter = build_counter("compact")
+        image = rng.integers(0, 256, (1, 40, 72, 3), dtype=np.uint8)
+        counter.anchors = Anchors(slope=1e-9, intercept=20.0, lowest=lowest, highest=highest, images=2)
+        serving.export(counter, str(tmp_path))
+        signature = tf.saved_model.load(f"{tmp_path}/1").signatures["density"]
+        served = signature(image=tf.constant(np.repeat(image, 2, 0)))
+        np.testing.assert_allclose(served["count"], [20, 20], rtol=1e-4)
+        assert served["extrapolated"].numpy().tolist() == [beyond, beyond]
+
+    def test_resumed(self, crowds, tmp_path, stopping):
+        """Anchors, weights and batches go on where they were."""
         whole, parts = str(tmp_path / "whole"), str(tmp_path / "parts")
-        plain = dataclasses.replace(config(crowds), deterministic=False)
-        assert experiment.train(plain, whole) == 0
-        shorter = dataclasses.replace(plain, train=dataclasses.replace(plain.train, steps=6))
-        assert experiment.train(shorter, parts) == 0
-        notes = [experiment.read_run(folder)["validation"][-1]["anchors_slope"] for folder in (whole, parts)]
-        assert notes[0] == pytest.approx(notes[1], rel=1e-3)
+        assert experiment.train(config(crowds), whole) == 0
+        with stopping(3, signal.SIGTERM):
+            assert experiment.train(config(crowds), parts) == 128 + signal.SIGTERM
+        assert experiment.train(config(crowds), parts, resume=True) == 0
+        counters = [experiment.load_counter(folder)[0] for folder in (whole, parts)]
+        for one, other in zip(*(counter.get_weights() for counter in counters), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+        assert counters[0].anchors.slope == pytest.approx(counters[1].anchors.slope, rel=1e-3)
 
     def test_a_baseline_of_counts(self, crowds, tmp_path):
         folder = str(tmp_path / "run")
