@@ -1,13 +1,18 @@
 """Keeps what stands behind a reported number, and writes README's table of results from what is kept.
 
-python results/collect.py resnet50_sha runs/resnet50_sha   # after tfcount.evaluate
+python results/collect.py resnet50_sha runs/resnet50_sha   # after tfcount.evaluate; of several seeds NAME/seed_0 ...
 python results/collect.py                                  # the table alone
 """
 
 import argparse
+import functools
 import json
+import operator
 import pathlib
 import shutil
+import statistics
+
+from tfcount import compare
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KEPT = ("run.flags", "train.log", "labels.json", "predictions.csv", "evaluation.json")
@@ -17,31 +22,46 @@ START, END = "<!-- results -->\n", "<!-- end of results -->\n"
 def collect(name: str, evaluation: pathlib.Path, run: pathlib.Path) -> None:
     """Copies the files of a run, and of its evaluation, to `results/NAME`."""
     folder = ROOT / "results" / name
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for file in KEPT:
         source = evaluation / file
         shutil.copyfile(source if source.exists() else run / file, folder / file)
 
 
 def table() -> str:
-    """Returns the table of all results, in Markdown."""
+    """Returns the table of all results, in Markdown; what several seeds gave is averaged."""
     lines = [
         "| result | counted | MAE (95 % interval) | RMSE | NAE | F1 at 4, 8 pixels | training | on |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for path in sorted(ROOT.glob("results/*/evaluation.json")):
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        run, (low, high) = summary["run"], summary["interval"]["mae"]
-        hardware = run["hardware"]
-        points = summary.get("localization")
-        located = f"{points['sigma_4']['f1']:.3f}, {points['sigma_8']['f1']:.3f}" if points else ""
-        lines.append(
-            f"| [{path.parent.name}](results/{path.parent.name}) | {summary['dataset']} {summary['split']}, "
-            f"{summary['images']} images | {summary['mae']:.1f} ({low:.1f} to {high:.1f}) | {summary['rmse']:.1f} | "
-            f"{summary['nae']:.3f} | {located} | {run['steps']} steps, {run['training_minutes']:.0f} minutes | "
-            f"{hardware['device']}, {hardware['cores']} cores |"
-        )
-    return "".join(f"{line}\n" for line in lines)
+    single = {path.parent for path in ROOT.glob("results/*/evaluation.json")}
+    seeds = {path.parent.parent for path in ROOT.glob("results/*/seed_*/evaluation.json")}
+    return "".join(f"{line}\n" for line in [*lines, *map(row, sorted(single | seeds))])
+
+
+def row(folder: pathlib.Path) -> str:
+    """Returns the line of the table for a result."""
+    paths = sorted(folder.glob("seed_*/evaluation.json")) or [folder / "evaluation.json"]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    summary, run = found[0], found[0]["run"]
+    low, high = summary["interval"]["mae"]
+    seeds = ""
+    if len(found) > 1:
+        low, high = compare.summarize(compare.read_results([str(folder)]))[0]["interval"]
+        seeds = f", {len(found)} seeds"
+
+    def mean(*keys):
+        return statistics.mean(functools.reduce(operator.getitem, keys, one) for one in found)
+
+    located = ""
+    if summary.get("localization"):
+        located = ", ".join(f"{mean('localization', sigma, 'f1'):.3f}" for sigma in ("sigma_4", "sigma_8"))
+    return (
+        f"| [{folder.name}](results/{folder.name}) | {summary['dataset']} {summary['split']}, {summary['images']} "
+        f"images{seeds} | {mean('mae'):.1f} ({low:.1f} to {high:.1f}) | {mean('rmse'):.1f} | {mean('nae'):.3f} | "
+        f"{located} | {run['steps']} steps, {mean('run', 'training_minutes'):.0f} minutes | "
+        f"{run['hardware']['device']}, {run['hardware']['cores']} cores |"
+    )
 
 
 def with_table(readme: str) -> str:
