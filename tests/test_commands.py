@@ -180,6 +180,32 @@ def test_exported_counter_equals_the_counter_and_traces_once(name, tmp_path, rng
             np.testing.assert_array_equal(result["scores"][index, : len(points)], scores)
 
 
+def test_images_are_reduced_as_in_training(tmp_path, rng):
+    """A counter that learned from reduced images gets such: in SavedModels and from Python; points are put back."""
+    counter = build_counter("mcnn")
+    serving.export(counter, str(tmp_path / "plain"), threshold=0.0)
+    counter.limits = 64, 40
+    serving.export(counter, str(tmp_path / "reduced"), threshold=0.0)
+    plain, loaded = (tfcount.load(tmp_path / name) for name in ("plain", "reduced"))
+    image = cv2.resize(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8), (128, 96))
+    small = loaded.reduce(image)
+    assert loaded.limits == (64, 40) and small.shape == (40, 53, 3) and plain.reduce(image).shape == (96, 128, 3)
+    np.testing.assert_array_equal(loaded.reduce(small), small)
+    assert loaded.density(image).shape == (10, 14)
+    expected = plain.count(small)
+    assert loaded.count(image) == pytest.approx(expected, rel=1e-4)
+    module = tf.saved_model.load(str(tmp_path / "reduced" / "1"))
+    served = module.density(tf.constant(image[None]))
+    assert float(served["count"][0]) == pytest.approx(expected, rel=1e-4)
+    assert float(module.count(tf.io.encode_png(image)[None])["count"][0]) == pytest.approx(expected, rel=1e-4)
+    points, scores = loaded.locate(image)
+    in_small, small_scores = plain.locate(small)
+    assert len(points) > 2
+    np.testing.assert_allclose(points, in_small * [128 / 53, 96 / 40], rtol=1e-5)
+    np.testing.assert_allclose(scores, small_scores, rtol=1e-4)
+    np.testing.assert_allclose(served["points"][0], points, atol=1e-2)
+
+
 def test_export_adds_versions(tmp_path):
     counter = build_counter("mcnn")
     assert [serving.export(counter, str(tmp_path)) for _ in range(2)] == [str(tmp_path / "1"), str(tmp_path / "2")]

@@ -281,6 +281,7 @@ def load_counter(model_dir: str):
     with precision("float32"):
         counter = build_counter(config.counter, **counter_options(config, weights="none"))
     load_weights(counter, model_dir)
+    counter.limits = config.data.long_side, config.data.short_side
     line = {name: value for name, value in _notes_on_weights(model_dir).items() if name.startswith(callbacks.ANCHOR)}
     if line:
         counter.leave_out_activation()

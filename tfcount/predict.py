@@ -29,11 +29,12 @@ def main(argv):
     width = max(len(path) for path in paths)
     for path in tqdm.tqdm(paths, unit="image", disable=len(paths) == 1, leave=False):
         try:
-            image = serving.read_image(path)
+            whole = serving.read_image(path)
         except (ValueError, OSError) as error:
             tqdm.tqdm.write(f"Error: {error}", sys.stderr)
             failures += 1
             continue
+        image = counter.reduce(whole)
         density = counter.density(image)
         counts[path] = counter.anchors.count(float(density.sum(dtype=np.float64)))
         beyond = "  beyond the anchors" if counter.anchors.extrapolates(counts[path]) else ""
@@ -41,7 +42,8 @@ def main(argv):
         if output:
             sides = image.shape[0], image.shape[1]
             points, scores = evaluation.find_points(density, counter.stride, *sides, counter.threshold)
-            people[path] = np.round(np.column_stack([points, scores]), 3).tolist()
+            found = points * np.divide(whole.shape[1::-1], image.shape[1::-1])
+            people[path] = np.round(np.column_stack([found, scores]), 3).tolist()
             drawn = draw_overlay(image, density, counter.stride, counts[path], points)
             # JPEG ends at 65,535 pixels a side.
             extension = ".jpg" if max(drawn.shape) < 65_500 else ".png"

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcount import evaluation, experiment
+from tfcount.data.augment import reduced_image
 from tfcount.data.streams import decode_image
 from tfcount.models.anchors import SUM, Anchors
 from tfcount.ops.peaks import local_maxima
@@ -29,6 +30,9 @@ class CountingModule(tf.Module):
     `max(0, slope * sum + intercept)`, by the line through its anchors, whose numbers are the variables `anchors`.
     `extrapolated` tells that no anchor has so few people, or so many; of other counters it is always false.
 
+    Images are reduced as --data_long_side and --data_short_side reduced those of the training; the cells of the density
+    are then those of the reduced image, the points are in pixels of the image as it came.
+
     The bytes are decoded inside the graph, which does not know EXIF: a picture stored turned is counted as it is
     stored, while `load(...).count` and `tfcount.predict` turn it upright first, and compute large ones in tiles.
 
@@ -45,6 +49,7 @@ class CountingModule(tf.Module):
         self.reach = tf.Variable(counter.reach, trainable=False, name="reach")
         self.tile = tf.Variable(counter.tile, trainable=False, name="tile")
         self.threshold = tf.Variable(threshold, trainable=False, name="threshold")
+        self.limits = tf.Variable(counter.limits, trainable=False, name="limits")
         self.anchors = {
             name: tf.Variable(value, trainable=False, name=name, dtype=tf.float64)
             for name, value in dataclasses.asdict(counter.anchors).items()
@@ -53,14 +58,15 @@ class CountingModule(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")])
     def density(self, image):
         """Returns the density, the count and the people of images of one size."""
-        density = self.counter(image, training=False)
+        seen = reduced_image(image, *self.counter.limits)
+        density = self.counter(seen, training=False)
         peaks = local_maxima(density, self.counter.stride, self.threshold.read_value(), evaluation.MOST_PEAKS)
         # Cells reach beyond images whose sides are no multiples of the stride.
-        end = tf.cast(tf.shape(image)[2:0:-1], tf.float32)
+        end, seen_end = (tf.cast(tf.shape(one)[2:0:-1], tf.float32) for one in (image, seen))
         return {
             "density": density,
             **self._counts(tf.reduce_sum(density, [1, 2, 3])),
-            "points": tf.minimum(peaks.points, end),
+            "points": tf.minimum(peaks.points / seen_end, 1) * end,
             "scores": peaks.scores,
             "point_mask": peaks.point_mask,
         }
@@ -70,7 +76,8 @@ class CountingModule(tf.Module):
         """Returns the counts of encoded images, one after the other: their sizes may differ."""
 
         def count_one(encoded):
-            return tf.reduce_sum(self.counter(decode_image(encoded)[None], training=False))
+            image = reduced_image(decode_image(encoded), *self.counter.limits)
+            return tf.reduce_sum(self.counter(image[None], training=False))
 
         sums = tf.map_fn(count_one, image_bytes, fn_output_signature=tf.TensorSpec([], tf.float32))
         return self._counts(sums)
@@ -112,14 +119,28 @@ class LoadedCounter:
       stride: side of a cell, pixels.
       threshold: people are peaks of the density that are higher, people per cell.
       anchors: what makes counts of the sums of maps; `anchors.extrapolates(count)` tells whether no anchor is like it.
+      limits: to what images are reduced, longer and shorter side, pixels; 0 for no limit.
     """
 
-    def __init__(self, density, stride: int, threshold: float = evaluation.THRESHOLD, anchors: Anchors = SUM):
-        self.stride, self.threshold, self.anchors = stride, threshold, anchors
+    def __init__(
+        self,
+        density,
+        stride: int,
+        threshold: float = evaluation.THRESHOLD,
+        anchors: Anchors = SUM,
+        limits: tuple[int, int] = (0, 0),
+    ):
+        self.stride, self.threshold, self.anchors, self.limits = stride, threshold, anchors, limits
         self._density = density
+
+    def reduce(self, image) -> np.ndarray:
+        """Returns an image `(height, width, 3)` uint8 as the counter sees it: smaller, if it exceeds `limits`."""
+        return np.asarray(reduced_image(image, *self.limits))
 
     def density(self, image) -> np.ndarray:
         """Returns the density map `(ceil(height / stride), ceil(width / stride))` of an image, people per cell.
+
+        Height and width are those of the image as the counter sees it, see `reduce`.
 
         Large images are computed in tiles, see `tfcount.ops.tiling.density_in_tiles`.
 
@@ -131,7 +152,7 @@ class LoadedCounter:
           ValueError: if the file is not an image, or the array not of such a form.
         """
         image = read_image(image) if isinstance(image, str | os.PathLike) else _as_rgb(image)
-        return np.asarray(self._density(image[None]))[0, ..., 0]
+        return np.asarray(self._density(self.reduce(image)[None]))[0, ..., 0]
 
     def count(self, image) -> float:
         """Returns the number of people in an image; for the argument see `density`.
@@ -148,8 +169,10 @@ class LoadedCounter:
           fewer of them than `count` says where people are nearer to each other than two cells.
         """
         image = read_image(image) if isinstance(image, str | os.PathLike) else _as_rgb(image)
-        height, width = image.shape[:2]
-        return evaluation.find_points(self.density(image), self.stride, height, width, self.threshold)
+        seen = self.reduce(image)
+        height, width = seen.shape[:2]
+        points, scores = evaluation.find_points(self.density(seen), self.stride, height, width, self.threshold)
+        return points * np.divide(image.shape[1::-1], (width, height)), scores
 
 
 def load(path: str | os.PathLike) -> LoadedCounter:
@@ -167,8 +190,13 @@ def load(path: str | os.PathLike) -> LoadedCounter:
     path = os.fspath(path)
     if os.path.isfile(os.path.join(path, experiment.FLAGS)):
         counter, _ = experiment.load_counter(path)
-        threshold = experiment.read_threshold(path)
-        return LoadedCounter(evaluation.density_function(counter), counter.stride, threshold, counter.anchors)
+        return LoadedCounter(
+            evaluation.density_function(counter),
+            counter.stride,
+            experiment.read_threshold(path),
+            counter.anchors,
+            counter.limits,
+        )
     versions = _versions(path) if os.path.isdir(path) else []
     folder = os.path.join(path, str(max(versions))) if versions else path
     if not os.path.isfile(os.path.join(folder, "saved_model.pb")):
@@ -177,7 +205,7 @@ def load(path: str | os.PathLike) -> LoadedCounter:
             "(saved_model.pb)."
         )
     model = tf.saved_model.load(folder)
-    numbers = ("stride", "reach", "tile", "threshold", "anchors")
+    numbers = ("stride", "reach", "tile", "threshold", "limits", "anchors")
     if "density" not in model.signatures or not all(hasattr(model, name) for name in numbers):
         raise ValueError(
             f"The SavedModel in {folder!r} is not from this version of tfcount.export: it lacks `density`, "
@@ -185,13 +213,15 @@ def load(path: str | os.PathLike) -> LoadedCounter:
         )
     signature = model.signatures["density"]
 
+    # Tiles are of images that were reduced before, and are not reduced again.
     def density(images, model=model):  # The model owns the variables of its signatures.
         return signature(image=tf.constant(images))["density"]
 
     sizes = {name: int(getattr(model, name)) for name in numbers[:3]}
     line = Anchors(**{name: float(value) for name, value in model.anchors.items()})  # type: ignore[arg-type]
     tiled = functools.partial(density_in_tiles, density, **sizes)
-    return LoadedCounter(tiled, sizes["stride"], float(model.threshold), line)
+    long_side, short_side = model.limits.numpy().tolist()
+    return LoadedCounter(tiled, sizes["stride"], float(model.threshold), line, (long_side, short_side))
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:

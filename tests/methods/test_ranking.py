@@ -15,7 +15,7 @@ from tfcount import evaluation, experiment, serving
 from tfcount.config import ExperimentConfig, TrainConfig
 from tfcount.data import schema
 from tfcount.data.records import Records
-from tfcount.data.streams import DataConfig, DensityConfig, TrainingData
+from tfcount.data.streams import DataConfig, DensityConfig, TrainingData, decode_image
 from tfcount.data.streams import evaluation as evaluation_stream
 from tfcount.labeling import ranking_pairs
 from tfcount.methods import ranking
@@ -240,7 +240,7 @@ def config(crowds, steps=6, **options):
     return ExperimentConfig(
         method="ranking",
         counter="compact",
-        data=DataConfig(dir=crowds, crop=0, validation_fraction=0.0, color=0.0, grey=0.0),
+        data=DataConfig(dir=crowds, crop=0, validation_fraction=0.0, color=0.0, grey=0.0, long_side=112),
         train=TrainConfig(
             steps=steps,
             batch_size=8,
@@ -270,6 +270,11 @@ class TestRun:
         summary = evaluation.summarize(results)
         assert summary["ranking_accuracy"] > 0.95 and summary["game"] is None
         assert counter.anchors.images == 4 and counter.anchors.slope > 0
+        # Images of a run are counted as its evaluation counts them, which reduces them.
+        record = next(iter(Records.open(crowds, "train").serialized()))
+        image = decode_image(schema.parse_image(record)["image"]).numpy()
+        assert max(image.shape) > 112
+        assert tfcount.load(run).count(image) == pytest.approx(results[0].predicted, rel=1e-5)
 
     def test_anchors_are_kept(self, run):
         entry = experiment.read_run(run)["validation"][-1]

@@ -87,9 +87,30 @@ def reduced(example: dict, long_side: int, short_side: int) -> dict:
     Returns:
       The example; `image` stays as it is if it fits, and is float32 in any case.
     """
-    sides = tf.cast(tf.shape(example["image"])[:2], tf.float32)
+    return _resized(example, _reduced_sides(example["image"], long_side, short_side))
+
+
+def reduced_image(image: tf.Tensor, long_side: int, short_side: int) -> tf.Tensor:
+    """Makes images alone fit as `reduced` does.
+
+    Args:
+      image: `(height, width, 3)` or `(batch, height, width, 3)` uint8.
+      long_side: largest length of the longer side, pixels; 0 for no limit.
+      short_side: largest length of the shorter side, pixels; 0 for no limit.
+
+    Returns:
+      The same, reduced, uint8.
+    """
+    if not (long_side or short_side):
+        return image
+    small = tf.image.resize(image, _reduced_sides(image, long_side, short_side), antialias=True)
+    return tf.saturate_cast(tf.round(small), tf.uint8)
+
+
+def _reduced_sides(image, long_side, short_side):
+    sides = tf.cast(tf.shape(image)[-3:-1], tf.float32)
     factor = tf.minimum((long_side or math.inf) / tf.reduce_max(sides), (short_side or math.inf) / tf.reduce_min(sides))
-    return _resized(example, tf.cast(tf.maximum(tf.round(sides * tf.minimum(factor, 1)), 1), tf.int32))
+    return tf.cast(tf.maximum(tf.round(sides * tf.minimum(factor, 1)), 1), tf.int32)
 
 
 def _resized(example, sides):

@@ -29,8 +29,7 @@ class DataConfig:
       validation_fraction: share of the training images held out to choose the best checkpoint; 0 holds out none.
       crop: side of the square crops, pixels; 0 trains on whole images, one a step.
       division: whole images are cut into so many parts along each side, which make the batch.
-      long_side: images whose longer side is longer are reduced to it, in training and evaluation; 0 reduces none.
-        Whoever counts other images must reduce them alike.
+      long_side: images whose longer side is longer are reduced to it, wherever the counter is used; 0 reduces none.
       short_side: images whose shorter side is longer are reduced to it, likewise; 0 reduces none.
       scale_min: smallest factor by which images are scaled before cropping.
       scale_max: largest factor by which images are scaled before cropping.
@@ -318,16 +317,13 @@ def evaluation(records: Records, data: DataConfig | None = None) -> tf.data.Data
 
     def read(serialized):
         record = schema.parse_image(serialized)
-        image, zoom = decode_image(record["image"]), tf.ones([2])
-        example = {"image": image, "points": record["points"], "sigma": record["points"][:, 0]}
-        if data and (data.long_side or data.short_side):
-            example = augment.reduced(example, data.long_side, data.short_side)
-            example["image"] = tf.saturate_cast(tf.round(example["image"]), tf.uint8)
-            zoom = tf.cast(tf.shape(example["image"])[1::-1], tf.float32) / tf.cast(tf.shape(image)[1::-1], tf.float32)
+        whole = decode_image(record["image"])
+        image = augment.reduced_image(whole, data.long_side, data.short_side) if data else whole
+        zoom = tf.cast(tf.shape(image)[1::-1] / tf.shape(whole)[1::-1], tf.float32)
         return {
             "id": record["id"],
-            "image": example["image"][None],
-            "points": example["points"],
+            "image": image[None],
+            "points": record["points"] * zoom,
             "zoom": zoom,
             "boxes": record["boxes"],
             "count": record["count"],

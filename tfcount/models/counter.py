@@ -56,6 +56,8 @@ class Counter(keras.Model):
         self.trained_by = trained_by
         # What turns the sum of the map into a count.
         self.anchors = SUM
+        # To what images are reduced that it counts, longer and shorter side, pixels; 0 for no limit.
+        self.limits = (0, 0)
         # Built at once: under a distribution strategy Keras would otherwise call it on a batch to build it.
         self.build((None, None, None, 3))
 
