@@ -10,7 +10,7 @@ import sys
 import pytest
 from absl import flags as absl_flags
 
-from tfcount import flags
+from tfcount import flags, select_labels
 from tfrecords_tools import build, show, synthesize
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -41,9 +41,7 @@ def known_flags(module):
             assert f'"{name}",' in source
         return set(values) | DEFINED_IN_MAIN[module]
     values = absl_flags.FlagValues()
-    {"tfrecords_tools.build": build, "tfrecords_tools.show": show, "tfrecords_tools.synthesize": synthesize}[
-        module
-    ].define_flags(values)
+    {one.__name__: one for one in (build, show, synthesize, select_labels)}[module].define_flags(values)
     return set(values)
 
 
