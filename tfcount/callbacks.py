@@ -165,7 +165,7 @@ class Intervals(keras.callbacks.Callback):
       interval: steps.
       steps: of the whole run; the last one also ends an interval.
       watchers: their `on_epoch_begin` and `on_epoch_end` are called for intervals.
-      checkpoints: one of them, which is also called where a signal ends training inside an interval.
+      savers: those of them that are also called where a signal ends training inside an interval.
       stop: knows of signals.
     """
 
@@ -174,12 +174,12 @@ class Intervals(keras.callbacks.Callback):
         interval: int,
         steps: int,
         watchers: list[keras.callbacks.Callback],
-        checkpoints: keras.callbacks.Callback,
+        savers: list[keras.callbacks.Callback],
         stop: OrderlyStop,
     ):
         super().__init__()
         self.interval, self.steps, self.watchers = interval, steps, watchers
-        self.checkpoints, self.stop = checkpoints, stop
+        self.savers, self.stop = savers, stop
 
     def on_train_begin(self, logs=None):
         """Hands on the model."""
@@ -193,7 +193,7 @@ class Intervals(keras.callbacks.Callback):
         if not ends and not self.stop.received:
             return
         logs = {name: float(value) for name, value in self.model.get_metrics_result().items()}
-        for watcher in self.watchers if ends else [self.checkpoints]:
+        for watcher in self.watchers if ends else self.savers:
             watcher.on_epoch_end(step, logs)
         if self.stop.received:
             self.model.stop_training = True

@@ -71,12 +71,18 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
     Raises:
       FileExistsError: if the folder holds a run and `resume` is not set.
       FileNotFoundError: if there is nothing to resume, or no records.
-      ValueError: if the run to resume has other flags, or data, devices and config do not fit together.
+      ValueError: if the run to resume has other flags, data, devices and config do not fit together, or images are held
+        out of which nothing is known.
       FloatingPointError: if a loss is not finite.
     """
     if not config.data.dir:
         raise ValueError("--data_dir must name a folder of records, made by `python -m tfrecords_tools.build`.")
     training, held_out = Records.open(config.data.dir, "train").hold_out(config.data.validation_fraction, config.seed)
+    if held_out.rows and all(math.isnan(row.count) for row in held_out.rows):
+        raise ValueError(
+            f"--data_validation_fraction={config.data.validation_fraction} holds out {len(held_out.rows)} images of "
+            f"{config.data.dir!r}, and the count of none is known: hold out more, or none with 0."
+        )
     fingerprint = schema.fingerprint(config.data.dir, "train")
     _check_folder(config, model_dir, resume, fingerprint)
     replicas = strategy().num_replicas_in_sync
@@ -181,16 +187,18 @@ def _fit(config, model_dir, method, dataset, checkpoint, run, training, held_out
     checkpoints = callbacks.Checkpoints(save)
     examples = _examples(held_out if held_out.rows else training, config, counter.stride)
     summaries = callbacks.Summaries(os.path.join(model_dir, TENSORBOARD), progress, density, examples)
-    watchers: list[keras.callbacks.Callback] = [checkpoints, summaries, progress]
+    savers: list[keras.callbacks.Callback] = [checkpoints]
+    watchers = [checkpoints, summaries, progress]
     anchors = training.select(method.anchor_ids(training, config.seed))
     if held_out.rows:
         best = min((entry.get("val_mae", math.inf) for entry in run["validation"]), default=math.inf)
         path = os.path.join(model_dir, BEST)
         watchers.insert(0, callbacks.Validation(density, streams.evaluation(held_out, config.data), path, best))
     if anchors.rows:
-        # Before the validation, which counts by them.
-        watchers.insert(0, callbacks.Anchoring(density, streams.evaluation(anchors, config.data)))
-    intervals = callbacks.Intervals(config.train.validation_interval, config.train.steps, watchers, checkpoints, stop)
+        # Before the validation, which counts by them, and before all that is saved, which says what they are.
+        for called in (watchers, savers):
+            called.insert(0, callbacks.Anchoring(density, streams.evaluation(anchors, config.data)))
+    intervals = callbacks.Intervals(config.train.validation_interval, config.train.steps, watchers, savers, stop)
     if start < config.train.steps:
         try:
             with stop.listening(), progress.showing():
@@ -291,6 +299,12 @@ def load_counter(model_dir: str):
                 f"The run in {model_dir!r} cannot count: the potentials of its anchors do not grow with their counts. "
                 f"{os.path.join(model_dir, LOG)} tells more."
             )
+    elif getattr(config.options, "pairs", False):
+        # Pairs teach an order, which is no count.
+        raise ValueError(
+            f"The run in {model_dir!r} cannot count: {os.path.join(model_dir, RUN)} does not tell the line through its "
+            "anchors. Train on with --resume."
+        )
     return counter, config
 
 

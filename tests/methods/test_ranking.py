@@ -92,7 +92,11 @@ class TestLabelsOfRecords:
             *[(0, 1), (0, 2), (0, 3)],
             *[(1, 2), (1, 3), (2, 3)],
         }
-        assert facts.anchors.tolist() == [0, 1, 2, 3]
+        # By their counts, and whether or not somebody compared them.
+        counts = counts_of(records)
+        assert len(facts.anchors) == 4 and {counts.min(), counts.max()} <= set(counts[facts.anchors])
+        everyone = ranking.known(Config(labels="records", anchors=50, supervision="anchors"), records, seed=0)
+        assert everyone.anchors.tolist() == everyone.counted.tolist() == list(range(12))
         # Held-out images take their pairs along.
         kept = records.select(set(ids) - {ids[1]})
         assert ranking.known(Config(labels="records", anchors=2), kept, seed=0).asked == 1
@@ -106,6 +110,31 @@ class TestLabelsOfRecords:
         with pytest.raises(ValueError, match="Labels contradict each other"):
             ranking.known(options, records, seed=0)
 
+    def test_answers_are_counted(self, folder):
+        """To find images alike takes a glance, too, and an answer that was given twice is one."""
+        records = Records.open(folder, "train")
+        ids = [row.id for row in records.rows]
+        labels = [(0, 1, "greater"), (1, 0, "less"), (2, 3, "close")]
+        schema.write_pairs(
+            folder, "train", [schema.RankingPair(ids[a], ids[b], told, "human") for a, b, told in labels]
+        )
+        facts = ranking.known(Config(labels="records"), records, seed=0)
+        assert facts.asked == 2 and facts.pairs.tolist() == [[0, 1]]
+
+    @pytest.mark.parametrize("counts, message", [([], "of 0 training images"), ([7, 7], "All 2 .* show 7 people")])
+    def test_anchors_that_give_no_line(self, folder, counts, message):
+        records = Records.open(folder, "train")
+        self.answer(folder, [(0, 1)], [row.id for row in records.rows])
+        known_counts = counts + [float("nan")] * (len(records.rows) - len(counts))
+        rows = [row._replace(count=count) for row, count in zip(records.rows, known_counts, strict=True)]
+        with pytest.raises(ValueError, match=message):
+            ranking.known(Config(labels="records"), dataclasses.replace(records, rows=tuple(rows)), seed=0)
+
+    def test_baselines_need_no_pairs(self, folder):
+        records = Records.open(folder, "train")
+        facts = ranking.known(Config(labels="records", pairs=False, supervision="all"), records, seed=0)
+        assert len(facts.counted) == 12 and len(facts.anchors) == facts.asked == 0
+
 
 def test_potentials_leave_out_the_padding():
     """Images of 20 x 30 and 8 x 9 pixels in a batch of 24 x 32: 3 x 4 and 1 x 2 cells."""
@@ -114,10 +143,15 @@ def test_potentials_leave_out_the_padding():
     np.testing.assert_allclose(values, [66, 12 + 13])
 
 
+def test_counters_that_pool_over_the_image_are_refused():
+    with pytest.raises(ValueError, match="--counter=spn would see the padding everywhere"):
+        Ranking(build_counter("spn", encoder_name="compact"), Config())
+
+
 class Fixed(keras.layers.Layer):
     """A counter in whose place the maps are given."""
 
-    stride = 8
+    stride, pools_image = 8, False
 
     def leave_out_activation(self):
         pass
@@ -311,17 +345,26 @@ class TestRun:
         np.testing.assert_allclose(served["count"], [20, 20], rtol=1e-4)
         assert served["extrapolated"].numpy().tolist() == [beyond, beyond]
 
-    def test_resumed(self, crowds, tmp_path, stopping):
-        """Anchors, weights and batches go on where they were."""
+    @pytest.mark.parametrize("step", [3, 4])
+    def test_resumed(self, crowds, tmp_path, stopping, step):
+        """At the end of an interval, or inside one: a stopped run has its anchors, and goes on as if nothing was."""
         whole, parts = str(tmp_path / "whole"), str(tmp_path / "parts")
         assert experiment.train(config(crowds), whole) == 0
-        with stopping(3, signal.SIGTERM):
+        with stopping(step, signal.SIGTERM):
             assert experiment.train(config(crowds), parts) == 128 + signal.SIGTERM
+        assert experiment.read_run(parts)["steps"] == step
+        assert experiment.load_counter(parts)[0].anchors.images == 4
         assert experiment.train(config(crowds), parts, resume=True) == 0
         counters = [experiment.load_counter(folder)[0] for folder in (whole, parts)]
         for one, other in zip(*(counter.get_weights() for counter in counters), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
         assert counters[0].anchors.slope == pytest.approx(counters[1].anchors.slope, rel=1e-3)
+        # Weights without what was noted of them must not count by another line.
+        notes = experiment.read_run(parts)
+        with open(f"{parts}/run.json", "w") as file:
+            json.dump(notes | {"validation": []}, file)
+        with pytest.raises(ValueError, match="cannot count: .*run.json does not tell the line through its anchors"):
+            experiment.load_counter(parts)
 
     def test_a_baseline_of_counts(self, crowds, tmp_path):
         folder = str(tmp_path / "run")

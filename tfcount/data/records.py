@@ -89,7 +89,8 @@ class Records:
 
     def serialized(self) -> tf.data.Dataset:
         """Returns the serialized records, in the order of the index."""
-        return self._read(tf.data.Dataset.from_tensor_slices(self._paths()), 1)
+        # Of no images it is empty, which is also a list of strings.
+        return self._read(tf.data.Dataset.from_tensor_slices(tf.constant(self._paths(), tf.string)), 1)
 
     def shuffled(self, seed: int, start: int = 0) -> tf.data.Dataset:
         """Returns an endless stream of serialized records, each image once an epoch, in a new order every epoch.
@@ -164,7 +165,7 @@ class Records:
         dataset = paths.interleave(tf.data.TFRecordDataset, cycle_length=cycle, num_parallel_calls=cycle)
         if self.complete:
             return dataset
-        ids = tf.constant([row.id for row in self.rows])
+        ids = tf.constant([row.id for row in self.rows], tf.string)
 
         def is_selected(serialized):
             identity = tf.io.parse_single_example(serialized, {"id": tf.io.FixedLenFeature([], tf.string)})["id"]

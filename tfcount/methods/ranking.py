@@ -29,7 +29,8 @@ class Config:
       asked: with counts, of these pairs, how many a person is asked, first of images that were in none; what follows
         from the answers is used, too. 0 asks for the fewest that imply all of them.
       supervision: images whose counts teach, too: none (the paper's "Ours"), anchors ("Ours++") or all ("Fully").
-      anchors: images whose counts give the line from potentials to counts, spread over the order that the pairs give.
+      anchors: images whose counts give the line from potentials to counts, from few people to many: by the order that
+        the pairs give where a person is simulated, and by their counts, or all of them if they are fewer, in records.
       margin: by which potentials of a pair shall differ, people.
       hard_ratio: pairs in the right order by the margin and by this factor are left out of the mean.
       alpha: weight of the counts; Eq. (2).
@@ -70,11 +71,19 @@ class Ranking(Method):
     Args:
       counter: the network to train; its last activation is left out if pairs teach.
       config: what is known, and how it is weighed.
+
+    Raises:
+      ValueError: if the counter looks at means over the whole image, of which padding would be a part.
     """
 
     def __init__(self, counter, config: Config, **kwargs):
         super().__init__(counter, **kwargs)
         self.config = config
+        if counter.pools_image:
+            raise ValueError(
+                f"--method=ranking pads images to equal sides, and --counter={counter.name} would see the padding "
+                "everywhere, for it looks at means over the image: choose another counter."
+            )
         if config.pairs:
             counter.leave_out_activation()
         self.build_metrics(self._parts())
@@ -116,10 +125,11 @@ class Ranking(Method):
     def used_labels(self, records, seed):
         """Returns the pairs that a person is asked, and the counts of anchors or of all images."""
         facts = known(self.config, records, seed)
-        pairs = facts.asked if self.config.pairs else 0
-        counted = np.union1d(facts.counted, facts.anchors if self.config.pairs else [])
-        images = np.union1d(counted, np.unique(facts.pairs) if self.config.pairs else [])
-        return {"images": len(images), "dots": 0, "counts": len(counted), "pairs": pairs, "columns": 0}
+        pairs = self.config.pairs
+        counted = np.union1d(facts.counted, facts.anchors if pairs else [])
+        images = np.union1d(counted, np.unique(facts.pairs) if pairs else [])
+        asked = facts.asked if pairs else 0
+        return {"images": len(images), "dots": 0, "counts": len(counted), "pairs": asked, "columns": 0}
 
 
 def potentials(maps, sizes, stride: int):
@@ -185,24 +195,49 @@ def known(config: Config, records: Records, seed: int) -> Known:
         have counts.
     """
     counts = np.array([row.count for row in records.rows])
-    answer = _said if config.labels == "records" else _simulated
-    asked = answer(config, records, counts, seed)
-    pairs = ranking_pairs.order_of(asked, len(counts)).pairs()
-    # Images that are in no pair have no place in the order; they may all the same have counts.
-    candidates = np.intersect1d(pairs, np.flatnonzero(~np.isnan(counts)))
-    height = np.bincount(pairs[:, 0], minlength=len(counts)) - np.bincount(pairs[:, 1], minlength=len(counts))
-    if len(candidates) < config.anchors:
+    pairs, asked = np.zeros((0, 2), np.int64), 0
+    if config.pairs or (config.supervision == "anchors" and config.labels == "counts"):
+        answer = _said if config.labels == "records" else _simulated
+        labels, asked = answer(config, records, counts, seed)
+        pairs = ranking_pairs.order_of(labels, len(counts)).pairs()
+    chosen = np.zeros(0, np.int64)
+    if config.pairs or config.supervision == "anchors":
+        chosen = _anchors(config, records, counts, pairs)
+    everyone = np.flatnonzero(~np.isnan(counts))
+    counted = {"none": chosen[:0], "anchors": chosen, "all": everyone}[config.supervision]
+    return Known(pairs, asked, chosen, counted)
+
+
+def _anchors(config, records, counts, pairs):
+    """Returns images whose counts are known, or a person is asked for, from few people to many, `(n,)`."""
+    known_counts = np.flatnonzero(~np.isnan(counts))
+    if config.labels == "records":
+        candidates, order, number = known_counts, counts, min(config.anchors, len(known_counts))
+        if number < 2:
+            raise ValueError(
+                f"The records in {records.folder!r} know the counts of {number} training images. Anchors are two or "
+                "more: count some images with few people, and some with many."
+            )
+    else:
+        # Before anything is counted, only the pairs tell which images show few people, and which many.
+        candidates, number = np.intersect1d(pairs, known_counts), config.anchors
+        order = np.bincount(pairs[:, 0], minlength=len(counts)) - np.bincount(pairs[:, 1], minlength=len(counts))
+        if len(candidates) < number:
+            raise ValueError(
+                f"--ranking_anchors={number} is larger than the number of training images in pairs with counts, "
+                f"{len(candidates)}, in {records.folder!r}."
+            )
+    chosen = np.sort(candidates[anchors.spread(order[candidates], number)])
+    if len(np.unique(counts[chosen])) < 2:
         raise ValueError(
-            f"--ranking_anchors={config.anchors} is larger than the number of training images in pairs with counts, "
-            f"{len(candidates)}, in {records.folder!r}."
+            f"All {number} anchors of the records in {records.folder!r} show {counts[chosen[0]]:g} people, which gives "
+            "no line: count images with fewer people, and with more."
         )
-    chosen = candidates[anchors.spread(height[candidates], config.anchors)]
-    counted = {"none": [], "anchors": chosen, "all": np.flatnonzero(~np.isnan(counts))}[config.supervision]
-    return Known(pairs, len(asked), np.sort(chosen), np.sort(np.array(counted, np.int64)))
+    return chosen
 
 
 def _simulated(config, records, counts, seed):
-    """Returns the labels of a person who tells the counts of the records apart, `(p, 2)`."""
+    """Returns the labels of a person who tells the counts of the records apart, `(p, 2)`, and how many were asked."""
     pairs = ranking_pairs.from_counts(counts, config.ratio)
     if not len(pairs):
         raise ValueError(
@@ -210,23 +245,27 @@ def _simulated(config, records, counts, seed):
             f"the factor --ranking_ratio={config.ratio}."
         )
     if config.asked:
-        return ranking_pairs.sparse_first(pairs, config.asked, seed)
-    return ranking_pairs.needed(pairs, len(counts))
+        labels = ranking_pairs.sparse_first(pairs, config.asked, seed)
+    else:
+        labels = ranking_pairs.needed(pairs, len(counts))
+    return labels, len(labels)
 
 
 def _said(config, records, counts, seed):
-    """Returns the labels that the records keep of these images, `(p, 2)`."""
+    """Returns the labels "more" that the records keep of these images, `(p, 2)`, and how many pairs have labels."""
     ids = [row.id for row in records.rows]
     known_ids = set(ids)
-    pairs = schema.read_pairs(records.folder, records.rows[0].split)
-    labels = ranking_pairs.numbered([pair for pair in pairs if {pair.id_a, pair.id_b} <= known_ids], ids)
+    pairs = [
+        pair for pair in schema.read_pairs(records.folder, records.rows[0].split) if {pair.id_a, pair.id_b} <= known_ids
+    ]
+    labels = ranking_pairs.numbered(pairs, ids)
     if not len(labels.greater):
         raise ValueError(
             f"The records in {records.folder!r} keep no labels of pairs of training images. Label some with `python -m "
             "tfcount.select_labels --strategy=ranking`, or set --ranking_labels=counts."
         )
     ranking_pairs.check(labels, ids)
-    return np.unique(labels.greater, axis=0)
+    return np.unique(labels.greater, axis=0), len({frozenset(pair[:2]) for pair in pairs})
 
 
 def train_dataset(config: Config, data: TrainingData) -> tf.data.Dataset:
