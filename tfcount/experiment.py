@@ -196,8 +196,9 @@ def _fit(config, model_dir, method, dataset, checkpoint, run, training, held_out
         watchers.insert(0, callbacks.Validation(density, streams.evaluation(held_out, config.data), path, best))
     if anchors.rows:
         # Before the validation, which counts by them, and before all that is saved, which says what they are.
-        for called in (watchers, savers):
-            called.insert(0, callbacks.Anchoring(density, streams.evaluation(anchors, config.data)))
+        anchoring = callbacks.Anchoring(density, streams.evaluation(anchors, config.data))
+        watchers.insert(0, anchoring)
+        savers.insert(0, anchoring)
     intervals = callbacks.Intervals(config.train.validation_interval, config.train.steps, watchers, savers, stop)
     if start < config.train.steps:
         try:
