@@ -8,9 +8,11 @@ python results/ranking_questions.py data/vgg_cells runs/ranking_questions
 """
 
 import json
+import os
 import pathlib
 import shutil
 import sys
+import tempfile
 
 import matplotlib.figure
 import numpy as np
@@ -63,7 +65,6 @@ def asked(strategy: str, counts, seed: int):
 def measure(records: Records, labels, runs: pathlib.Path, seed: int) -> dict:
     """Trains with labels, and returns what comes out on the test images."""
     folder = runs / "records"
-    shutil.rmtree(runs, ignore_errors=True)
     shutil.copytree(records.folder, folder)
     ids = [row.id for row in records.rows]
     told = [(more, fewer, ranking_pairs.GREATER) for more, fewer in labels.greater.tolist()]
@@ -88,11 +89,13 @@ def main(data: str, runs: str) -> None:
     counts = np.array([row.count for row in records.rows])
     truth = [row.count for row in Records.open(data, "test").rows]
     rows = []
+    os.makedirs(runs, exist_ok=True)
     for seed in SEEDS:
         for strategy in STRATEGIES:
             for questions, labels in asked(strategy, counts, seed):
                 row = {"strategy": strategy, "questions": questions, "seed": seed}
-                rows.append(row | measure(records, labels, pathlib.Path(runs), seed))
+                with tempfile.TemporaryDirectory(dir=runs) as runs_of_one:
+                    rows.append(row | measure(records, labels, pathlib.Path(runs_of_one), seed))
                 sys.stdout.write(f"{rows[-1]}\n")
     result = {
         "images": len(counts),

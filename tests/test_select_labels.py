@@ -51,9 +51,11 @@ def test_questions_answers_and_questions_again(folder, call, tmp_path):
     asked = 6
     while True:
         answer(path, counts)
-        printed = call(f"--data_dir={folder}", f"--answers={path}", f"--output={path}", "--number=6")
+        following = str(tmp_path / f"questions_{asked}.csv")
+        printed = call(f"--data_dir={folder}", f"--answers={path}", f"--output={following}", "--number=6")
         if "nothing left to ask" in printed:
             break
+        path = following
         with open(path) as file:
             asked += len(file.readlines()) - 1
     labels = schema.read_pairs(folder, "train")
@@ -67,7 +69,7 @@ def test_answers_that_contradict_each_other_are_not_kept(folder, call, tmp_path)
     path = tmp_path / "answers.csv"
     path.write_text("image_a,image_b,relation\ntrain_00001,train_00002,greater\ntrain_00001,train_00002,less\n")
     with pytest.raises(ValueError, match="Labels contradict each other: 'train_00002' shows more than 'train_00001'"):
-        call(f"--data_dir={folder}", f"--answers={path}")
+        call(f"--data_dir={folder}", f"--answers={path}", f"--output={tmp_path}/next.csv")
     assert schema.read_pairs(folder, "train") == []
 
 
@@ -79,11 +81,37 @@ def test_equal_answers_are_kept_once(folder, call, tmp_path):
         assert f"Kept {new} new labels of pairs" in printed and "1 labels of pairs, 1 pairs known" in printed
 
 
+def test_an_answer_takes_the_place_of_another(folder, call, tmp_path):
+    """Also where what is kept contradicts it: this is how labels are corrected."""
+    path = tmp_path / "answers.csv"
+    said = [
+        "00000,train_00001,greater",
+        "00001,train_00002,greater",
+        "00000,train_00001,less",
+        "00001,train_00000,close",
+    ]
+    for index, (line, number) in enumerate(zip(said, (1, 2, 2, 2), strict=True)):
+        path.write_text(f"image_a,image_b,relation\ntrain_{line}\n")
+        printed = call(f"--data_dir={folder}", f"--answers={path}", f"--output={tmp_path}/{index}.csv")
+        assert f"Kept 1 new labels of pairs in {folder}, {int(index > 1)} in place of others." in printed
+        assert len(schema.read_pairs(folder, "train")) == number
+    assert {pair.relation for pair in schema.read_pairs(folder, "train")} == {"greater", "close"}
+
+
+def test_labels_that_counts_contradict_are_told(folder, call, tmp_path):
+    rows = sorted(Records.open(folder, "train").rows, key=lambda row: row.count)
+    path = tmp_path / "answers.csv"
+    path.write_text(f"image_a,image_b,relation\n{rows[0].id},{rows[-1].id},greater\n")
+    printed = call(f"--data_dir={folder}", f"--answers={path}", f"--output={tmp_path}/next.csv")
+    assert f"Warning: {rows[0].id!r} is said to show more than {rows[-1].id!r}, and has {rows[0].count:g}" in printed
+
+
 def test_answers_that_were_not_read_are_not_written_over(folder, call, tmp_path):
     path = tmp_path / "questions.csv"
     path.write_text("image_a,image_b,relation\ntrain_00001,train_00002,greater\n")
-    with pytest.raises(FileExistsError, match="may hold answers: read it with --answers="):
-        call(f"--data_dir={folder}", f"--output={path}")
+    for arguments in ([], [f"--answers={path}"]):
+        with pytest.raises(FileExistsError, match="may hold answers: give another --output"):
+            call(f"--data_dir={folder}", f"--output={path}", *arguments)
     assert "greater" in path.read_text()
 
 

@@ -49,23 +49,28 @@ def main(argv, values: flags.FlagValues = flags.FLAGS):
         truth = np.array([row.count for row in records.rows])
         sys.stdout.write(simulate(truth, values.number, values.ratio, values.seed))
         return
-    if os.path.exists(values.output) and values.output != values.answers:
+    if os.path.exists(values.output):
         raise FileExistsError(
-            f"{values.output} exists, and may hold answers: read it with --answers={values.output}, or give another "
-            "--output."
+            f"{values.output} exists, and may hold answers: give another --output for the next questions, and read "
+            f"answers with --answers={values.output}."
         )
     ids = [row.id for row in records.rows]
     kept = schema.read_pairs(values.data_dir, values.split)
-    before = len(kept)
+    before = set(kept)
     if values.answers:
-        kept = list(dict.fromkeys([*kept, *ranking_pairs.read_answers(values.answers, ids)]))
+        kept = ranking_pairs.merge(kept, ranking_pairs.read_answers(values.answers, ids))
     labels = ranking_pairs.numbered(kept, ids)
     # Before they are kept: labels that contradict each other are told, and change nothing.
     order = ranking_pairs.check(labels, ids)
     if values.answers:
         schema.write_pairs(values.data_dir, values.split, kept)
-        sys.stdout.write(f"Kept {len(kept) - before} new labels of pairs in {values.data_dir}.\n")
+        new, replaced = set(kept) - before, before - set(kept)
+        sys.stdout.write(
+            f"Kept {len(new)} new labels of pairs in {values.data_dir}, {len(replaced)} in place of others.\n"
+        )
     sys.stdout.write(f"{len(kept)} labels of pairs, {order.count()} pairs known with what follows from them.\n")
+    for line in ranking_pairs.against_counts(labels.greater, np.array([row.count for row in records.rows]), ids):
+        sys.stdout.write(f"Warning: {line}\n")
     counts = _counted(values.model_dir, records) if values.model_dir else None
     pairs = ranking_pairs.propose(labels, len(ids), values.number, values.seed, counts, values.ratio)
     if not len(pairs):
@@ -74,7 +79,7 @@ def main(argv, values: flags.FlagValues = flags.FLAGS):
     ranking_pairs.write_questions(values.output, pairs, ids)
     sys.stdout.write(
         f"Written: {values.output} ({len(pairs)} pairs). Fill in the last column (greater, less, close), and read it "
-        f"back with --answers={values.output}.\n"
+        f"back with --answers={values.output} and another --output.\n"
     )
 
 

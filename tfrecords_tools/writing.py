@@ -120,7 +120,8 @@ def write_dataset(
       dataset: name of the data set, kept in the manifest.
       splits: the images of every split.
       source: where the data are from, or the parameters that made them; JSON, kept in the manifest.
-      overwrite: replace the records that `output` holds, once the new ones are complete.
+      overwrite: replace the records that `output` holds, once the new ones are complete; labels of pairs of images that
+        are in both are kept.
 
     Returns:
       The manifest: see `schema.read_manifest`. It also holds `duplicates`, lists of "split/id" whose images have equal
@@ -150,6 +151,7 @@ def write_dataset(
         manifest = _manifest(dataset, source, shards, finished)
         _write_index(os.path.join(partial, schema.INDEX), shards, finished)
         _write_json(os.path.join(partial, schema.MANIFEST), manifest)
+        _take_over_pairs(output, partial)
         _publish(partial, output)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
@@ -435,6 +437,26 @@ def _write_index(path: str, shards: Sequence[_Shard], finished: dict[str, dict])
                 row = schema.IndexRow(*values)
                 whole = float(row.count).is_integer()
                 table.writerow(row._replace(count=int(row.count)) if whole else row)
+
+
+def _take_over_pairs(output: str, partial: str) -> None:
+    """Keeps what people said of pairs of images that are still there, and tells how much is lost."""
+    if not os.path.isfile(os.path.join(output, schema.MANIFEST)):
+        return
+    try:
+        before = {split: schema.read_pairs(output, split) for split in schema.read_manifest(output)["splits"]}
+    except ValueError as error:
+        sys.stderr.write(f"Warning: labels of pairs that the replaced records may hold are lost: {error}\n")
+        return
+    splits = schema.read_manifest(partial)["splits"]
+    for split, pairs in before.items():
+        ids = {row.id for row in schema.read_index(partial, split)} if split in splits else set()
+        kept = [pair for pair in pairs if {pair.id_a, pair.id_b} <= ids]
+        if kept:
+            schema.write_pairs(partial, split, kept)
+        if len(kept) < len(pairs):
+            lost = len(pairs) - len(kept)
+            sys.stderr.write(f"{lost} of {len(pairs)} labels of pairs are lost: split {split!r} lacks their images.\n")
 
 
 def _publish(partial: str, output: str) -> None:

@@ -335,14 +335,14 @@ def check(labels: Labels, ids: Sequence[str]) -> Order:
         said = [f"{ids[more]!r} shows more than {ids[fewer]!r}" for more, fewer in labels.greater[cycle].tolist()]
         raise ValueError(
             f"Labels contradict each other: {', '.join(said)}. Look at the first of these {len(cycle)} first: most "
-            "others speak against it. Correct it, or remove it."
+            "others speak against it. A new answer for the same two images takes its place."
         )
     order = order_of(labels.greater, len(ids))
     for pairs in (labels.close, labels.close[:, ::-1]):
         for more, fewer in pairs[order.implies(*pairs.T)].tolist():
             raise ValueError(
                 f"Labels contradict each other: {ids[more]!r} shows about as many as {ids[fewer]!r}, and more by other "
-                "labels. Correct one of them, or remove it."
+                "labels. A new answer for the same two images takes the place of the label."
             )
     return order
 
@@ -389,6 +389,42 @@ def read_answers(path: str, ids: Iterable[str]) -> list[schema.RankingPair]:
     except csv.Error as error:
         raise ValueError(f"{path} is not a CSV file ({error}).") from error
     return pairs
+
+
+def merge(kept: Iterable[schema.RankingPair], answers: Iterable[schema.RankingPair]) -> list[schema.RankingPair]:
+    """Adds answers to labels: of the same two images, an answer takes the place of what was said before.
+
+    Answers that say the same are one. Those that contradict each other stay, for `check` to tell.
+    """
+
+    def statement(pair):
+        """Returns a pair in the one form of all that say the same."""
+        if pair.relation == LESS or (pair.relation == CLOSE and pair.id_b < pair.id_a):
+            relation = GREATER if pair.relation == LESS else CLOSE
+            return pair._replace(id_a=pair.id_b, id_b=pair.id_a, relation=relation)
+        return pair
+
+    new = list(dict.fromkeys(map(statement, answers)))
+    answered_again = {frozenset((pair.id_a, pair.id_b)) for pair in new}
+    return [pair for pair in kept if frozenset((pair.id_a, pair.id_b)) not in answered_again] + new
+
+
+def against_counts(greater: np.ndarray, counts: np.ndarray, ids: Sequence[str]) -> list[str]:
+    """Tells of labels that counts contradict.
+
+    Args:
+      greater: `(p, 2)` labels.
+      counts: `(images,)`, NaN where it is unknown.
+      ids: names of the images.
+
+    Returns:
+      A line for each of these labels.
+    """
+    return [
+        f"{ids[more]!r} is said to show more than {ids[fewer]!r}, and has {counts[more]:g} to {counts[fewer]:g}."
+        for more, fewer in np.unique(greater, axis=0).tolist()
+        if counts[more] < counts[fewer]
+    ]
 
 
 def write_questions(path: str, pairs: np.ndarray, ids: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Learning to rank ("Glance to Count"): a counter trained on which of two images shows more."""
 
 import dataclasses
+import logging
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +16,8 @@ from tfcount.models import anchors
 
 SUPERVISION = ("none", "anchors", "all")
 LABELS = ("counts", "records")
+
+logger = logging.getLogger("tfcount")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,6 +282,10 @@ def train_dataset(config: Config, data: TrainingData) -> tf.data.Dataset:
             "--method=ranking compares whole images: set --data_crop=0, and --data_long_side to what memory allows."
         )
     facts = known(config, data.records, data.seed)
+    rows = data.records.rows
+    counts = np.array([row.count for row in rows])
+    for line in ranking_pairs.against_counts(facts.pairs, counts, [row.id for row in rows]):
+        logger.warning("%s", line)
     return data.ranked(facts.pairs if config.pairs else facts.pairs[:0], facts.counted)
 
 
