@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfcount import evaluate, evaluation
+from tfcount.models.anchors import Anchors
 
 
 def dataset(examples):
@@ -45,6 +46,23 @@ def test_results():
 def test_images_with_only_a_count_have_no_game():
     summary = evaluation.summarize(evaluation.evaluate(perfect, 8, dataset([(IMAGE, [], 5), (IMAGE, [], np.nan)])))
     assert summary["images"] == 1 and summary["mae"] == 4 and summary["game"] is None
+
+
+def test_images_are_ordered_by_what_the_line_through_the_anchors_cuts_off():
+    """Maps with sums 1 and 3, and the line 2 x - 10: both counts are 0, and the order is right all the same."""
+
+    def rising(images):
+        return np.float32(images[:, :1, :1, :1])
+
+    examples = [(np.full((8, 8, 3), value, np.uint8), [], 10 * value) for value in (1, 3)]
+    line = Anchors(slope=2.0, intercept=-10.0, lowest=10, highest=30, images=2)
+    results = evaluation.evaluate(rising, 8, dataset(examples), locate=True, anchors=line)
+    assert [(result.predicted, result.potential) for result in results] == [(0, 1), (0, 3)]
+    summary = evaluation.summarize(results)
+    assert summary["ranking_accuracy"] == summary["kendall_tau"] == 1 and summary["mae"] == 20
+    assert summary["sparsity"] is None and all(result.located is None for result in results)
+    text = evaluate.table({"dataset": "x", "split": "test", "extrapolated": 2, **summary})
+    assert "BEYOND          2   images whose count is beyond" in text and "SPARSITY" not in text
 
 
 def test_nobody_anywhere():

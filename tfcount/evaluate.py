@@ -17,6 +17,7 @@ from tfcount import evaluation, experiment, pictures
 from tfcount.data import schema, streams
 from tfcount.data.records import Records
 from tfcount.files import write_file
+from tfcount.models.anchors import SUM
 
 _WORST = 4
 
@@ -25,6 +26,9 @@ def main(argv):
     """Counts a split, prints a table, and writes `evaluation.json`, `predictions.csv` and `evaluation.png`."""
     values = flags.FLAGS
     counter, config = experiment.load_counter(values.model_dir)
+    ranks = counter.anchors != SUM
+    if values.localization and ranks:
+        raise ValueError(f"--localization needs a density, and the map of {values.model_dir!r} only ranks images.")
     records = Records.open(values.data_dir or config.data.dir, values.split)
     _check_labels(records, values.split, values.localization)
     manifest = schema.read_manifest(records.folder)
@@ -41,6 +45,8 @@ def main(argv):
         train_counts = [row.count for row in schema.read_index(records.folder, "train")]
         truth = [result.ground_truth for result in results]
         summary["mean_count_mae"] = evaluation.mean_count_mae(train_counts, truth)
+    if ranks:
+        summary["extrapolated"] = sum(counter.anchors.extrapolates(result.predicted) for result in results)
     summary["run"] = experiment.read_run(values.model_dir)
 
     # What was measured elsewhere must not replace the evaluation of the run's own test images.
@@ -97,7 +103,10 @@ def table(summary: dict) -> str:
         lines.append(
             f"  {'RANKING':<8}{accuracy:>9.3f}   share of pairs in order, of those that differ more than twice"
         )
-    lines.append(f"  {'SPARSITY':<8}{summary['sparsity']:>9.3f}   share of the cells with less than 0.001 people")
+    if summary["sparsity"] is not None:
+        lines.append(f"  {'SPARSITY':<8}{summary['sparsity']:>9.3f}   share of the cells with less than 0.001 people")
+    if "extrapolated" in summary:
+        lines.append(f"  {'BEYOND':<8}{summary['extrapolated']:>9}   images whose count is beyond that of all anchors")
     if "mean_count_mae" in summary:
         lines.append(f"  {'MAE':<8}{summary['mean_count_mae']:>9.2f}   of always answering the mean count of train")
     if "localization" in summary:

@@ -52,9 +52,11 @@ class ImageResult:
       image_id: its id.
       ground_truth: number of people that its annotation gives.
       predicted: the count, which is the sum of the density but for counters that were trained to rank.
+      potential: the sum of the density, or of the map that only ranks, which orders images also where the line through
+        the anchors gives no count above 0.
       height: of the image, pixels.
       width: of the image, pixels.
-      sparsity: share of the cells with less than 0.001 people.
+      sparsity: share of the cells with less than 0.001 people, or None of a map that only ranks.
       game: `(4,)` errors at levels 0 to 3, or None where only the number of people is known.
       located: where the people are, or None where only their number is known or this was not asked for.
     """
@@ -62,9 +64,10 @@ class ImageResult:
     image_id: str
     ground_truth: float
     predicted: float
+    potential: float
     height: int
     width: int
-    sparsity: float
+    sparsity: float | None
     game: np.ndarray | None
     located: Located | None
 
@@ -114,7 +117,7 @@ def evaluate(density, stride: int, dataset, locate: bool = False, anchors: Ancho
       density: function of `(1, height, width, 3)` uint8 images to `(1, h, w, 1)` people per cell.
       stride: side of a cell, pixels.
       dataset: `tfcount.data.streams.evaluation`; images whose count is unknown are passed over.
-      locate: whether to find people, too.
+      locate: whether to find people, too, which a map that only ranks does not show.
       anchors: what makes counts of the sums of maps.
 
     Returns:
@@ -129,9 +132,10 @@ def evaluate(density, stride: int, dataset, locate: bool = False, anchors: Ancho
         predicted = np.asarray(density(example["image"]))[0, ..., 0]
         points = example["points"].numpy()
         errors, located = None, None
-        if len(points) == count:
-            # A map that only ranks says nothing of parts of the image.
-            errors = game(predicted, points, stride, height, width) if anchors == SUM else None
+        # A map that only ranks says nothing of parts of the image.
+        is_density = anchors == SUM
+        if is_density and len(points) == count:
+            errors = game(predicted, points, stride, height, width)
             if locate:
                 boxes = example["boxes"].numpy()
                 found, scores = find_points(predicted, stride, height, width)
@@ -140,9 +144,10 @@ def evaluate(density, stride: int, dataset, locate: bool = False, anchors: Ancho
                 known = boxes if len(boxes) == len(points) > 0 else None
                 located = Located(found / zoom, scores, points / zoom, known)
         image_id = example["id"].numpy().decode()
-        total = anchors.count(float(predicted.sum(dtype=np.float64)))
-        sparsity = float(np.mean(predicted < _EMPTY))
-        results.append(ImageResult(image_id, count, total, height, width, sparsity, errors, located))
+        potential = float(predicted.sum(dtype=np.float64))
+        total = anchors.count(potential)
+        sparsity = float(np.mean(predicted < _EMPTY)) if is_density else None
+        results.append(ImageResult(image_id, count, total, potential, height, width, sparsity, errors, located))
     return results
 
 
@@ -152,8 +157,8 @@ def summarize(results: list[ImageResult]) -> dict:
     Returns:
       `images`, `mae`, `rmse`, `nae`, `mre`, `game` (levels 0 to 3, or None where an image has no points), `interval`
       (of each metric, the bootstrap 95 % interval), `kendall_tau`, `ranking_accuracy`, `sparsity` (mean over images of
-      the share of cells with less than 0.001 people), and the errors and the relative accuracy by groups:
-      `bias_by_count` and `bias_by_megapixels`.
+      the share of cells with less than 0.001 people; None of maps that only rank), and the errors and the relative
+      accuracy by groups: `bias_by_count` and `bias_by_megapixels`.
 
     Raises:
       ValueError: if there is no result.
@@ -165,14 +170,16 @@ def summarize(results: list[ImageResult]) -> dict:
     truth = np.array([result.ground_truth for result in results])
     predicted = np.array([result.predicted for result in results])
     megapixels = np.array([result.height * result.width / 1e6 for result in results])
+    potentials = np.array([result.potential for result in results])
+    sparsities = [result.sparsity for result in results if result.sparsity is not None]
     errors = [result.game for result in results if result.game is not None]
     return {
         "images": len(results),
         **count_metrics(truth, predicted),
         "game": np.mean(errors, 0).tolist() if len(errors) == len(results) else None,
-        "kendall_tau": _number(counting.kendall_tau(truth, predicted)),
-        "ranking_accuracy": _number(counting.ranking_accuracy(truth, predicted)),
-        "sparsity": float(np.mean([result.sparsity for result in results])),
+        "kendall_tau": _number(counting.kendall_tau(truth, potentials)),
+        "ranking_accuracy": _number(counting.ranking_accuracy(truth, potentials)),
+        "sparsity": float(np.mean(sparsities)) if sparsities else None,
         "bias_by_count": _bias(truth, truth, predicted, _COUNT_GROUPS),
         "bias_by_megapixels": _bias(megapixels, truth, predicted, _SIZE_GROUPS),
     }

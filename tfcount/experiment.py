@@ -531,9 +531,13 @@ def _device_name():
 def read_threshold(model_dir: str) -> float:
     """Returns the threshold of peaks that is best for the held-out images and the weights `load_counter` loads.
 
-    It is the paper's where nothing was held out, no one was found there, or the run has no notes.
+    It is the paper's where nothing was held out, no one was found there, or the run has no notes. Of a map that only ranks
+    images no peak is higher: it is infinite.
     """
-    return _notes_on_weights(model_dir).get("val_threshold", evaluation.THRESHOLD)
+    notes = _notes_on_weights(model_dir)
+    if any(name.startswith(callbacks.ANCHOR) for name in notes):
+        return math.inf
+    return notes.get("val_threshold", evaluation.THRESHOLD)
 
 
 def _notes_on_weights(model_dir):

@@ -13,6 +13,7 @@ from absl import flags
 import tfcount.flags
 from tfcount import evaluation, serving
 from tfcount.files import write_file
+from tfcount.models.anchors import SUM
 
 # Rows of cells that are drawn at a time.
 _BAND = 64
@@ -40,11 +41,12 @@ def main(argv):
         beyond = "  beyond the anchors" if counter.anchors.extrapolates(counts[path]) else ""
         tqdm.tqdm.write(f"{path:<{width}}  {counts[path]:>10.1f}{beyond}", sys.stdout)
         if output:
+            ranks = counter.anchors != SUM
             sides = image.shape[0], image.shape[1]
             points, scores = evaluation.find_points(density, counter.stride, *sides, counter.threshold)
             found = points * np.divide(whole.shape[1::-1], image.shape[1::-1])
             people[path] = np.round(np.column_stack([found, scores]), 3).tolist()
-            drawn = draw_overlay(image, density, counter.stride, counts[path], points)
+            drawn = draw_overlay(image, density, counter.stride, counts[path], None if ranks else points)
             # JPEG ends at 65,535 pixels a side.
             extension = ".jpg" if max(drawn.shape) < 65_500 else ".png"
             encoded = cv2.imencode(extension, drawn[..., ::-1])[1].tobytes()
@@ -89,7 +91,7 @@ def draw_overlay(image, density, stride: int, count: float, points) -> np.ndarra
       density: `(h, w)` people per cell.
       stride: side of a cell, pixels.
       count: number to write.
-      points: `(n, 2)` people, (x, y) in pixels.
+      points: `(n, 2)` people, (x, y) in pixels, or None of a map that only ranks, which does not show where they are.
 
     Returns:
       `(height + strip, width, 3)` uint8, RGB.
@@ -99,7 +101,9 @@ def draw_overlay(image, density, stride: int, count: float, points) -> np.ndarra
     strip = round(34 * scale) + 6
     drawn = np.full((strip + height, width, 3), 24, np.uint8)
     origin = (round(8 * scale), strip - round(10 * scale) - 2)
-    title = f"{count:.1f} people, {len(points)} found one by one"
+    title = f"{count:.1f} people"
+    if points is not None:
+        title += f", {len(points)} found one by one"
     cv2.putText(drawn[:strip], title, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255,) * 3, 1, cv2.LINE_AA)
     # The 99.5th percentile, not the maximum: one bright cell must not hide the rest.
     relative = np.clip(density / max(float(np.quantile(density, 0.995)), 1e-3), 0, 1)
@@ -116,7 +120,7 @@ def draw_overlay(image, density, stride: int, count: float, points) -> np.ndarra
         drawn[strip:][part] = pixels * (1 - opacity) + heat * opacity
     radius = max(1, round(2 * scale))
     # A sixteenth of a pixel is OpenCV's finest position.
-    for x, y in np.round(16 * np.asarray(points)).astype(int).tolist():
+    for x, y in np.round(16 * np.reshape([] if points is None else points, (-1, 2))).astype(int).tolist():
         for size, color in ((radius + 1, (0, 0, 0)), (radius, (90, 255, 120))):
             cv2.circle(drawn[strip:], (x, y), 16 * size, color, -1, cv2.LINE_AA, 4)
     return drawn

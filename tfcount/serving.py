@@ -28,7 +28,8 @@ class CountingModule(tf.Module):
 
     A counter that was trained to rank images gives a map that is no density: it may be negative, and the count is
     `max(0, slope * sum + intercept)`, by the line through its anchors, whose numbers are the variables `anchors`.
-    `extrapolated` tells that no anchor has so few people, or so many; of other counters it is always false.
+    `extrapolated` tells that no anchor has so few people, or so many. There are no points: the map does not show where
+    people are. Of other counters `extrapolated` is always false.
 
     Images are reduced as --data_long_side and --data_short_side reduced those of the training; the cells of the density
     are then those of the reduced image, the points are in pixels of the image as it came.

@@ -5,12 +5,14 @@ import json
 import shutil
 import signal
 
+import cv2
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfcount
+from tests.test_commands import command
 from tfcount import evaluation, experiment, serving
 from tfcount.config import ExperimentConfig, TrainConfig
 from tfcount.data import schema
@@ -302,7 +304,8 @@ class TestRun:
         stream = evaluation_stream(Records.open(crowds, "train"), read.data)
         results = evaluation.evaluate(evaluation.density_function(counter), 8, stream, anchors=counter.anchors)
         summary = evaluation.summarize(results)
-        assert summary["ranking_accuracy"] > 0.95 and summary["game"] is None
+        assert summary["ranking_accuracy"] > 0.95
+        assert summary["game"] is None and summary["sparsity"] is None
         assert counter.anchors.images == 4 and counter.anchors.slope > 0
         # Images of a run are counted as its evaluation counts them, which reduces them.
         record = next(iter(Records.open(crowds, "train").serialized()))
@@ -322,17 +325,32 @@ class TestRun:
 
     def test_the_exported_counter_counts_alike(self, run, rng, tmp_path):
         counter, _ = experiment.load_counter(run)
-        serving.export(counter, str(tmp_path))
+        serving.export(counter, str(tmp_path), experiment.read_threshold(run))
         image = rng.integers(0, 256, (40, 72, 3), dtype=np.uint8)
         here, there = tfcount.load(run), tfcount.load(tmp_path)
         assert there.anchors == here.anchors
         assert there.count(image) == pytest.approx(here.count(image), rel=1e-4, abs=1e-3)
         module = tf.saved_model.load(f"{tmp_path}/1")
         encoded = tf.io.encode_png(image)[None]
+        assert here.threshold == there.threshold == np.inf and len(there.locate(image)[0]) == 0
+        assert np.sum(module.density(image[None])["point_mask"]) == 0
         expected = here.count(image)
         for served in (module.count(encoded), module.density(image[None])):
             assert float(served["count"][0]) == pytest.approx(expected, rel=1e-4, abs=1e-3)
             assert bool(served["extrapolated"][0]) == here.anchors.extrapolates(expected)
+
+    def test_commands_do_not_take_the_map_for_a_density(self, run, tmp_path, rng):
+        printed = command("tfcount.evaluate", f"--model_dir={run}", f"--output={tmp_path}").stdout
+        assert "BEYOND" in printed and "GAME" not in printed
+        with open(tmp_path / "evaluation.json") as file:
+            assert 0 <= json.load(file)["extrapolated"] <= 4
+        errors = command("tfcount.evaluate", f"--model_dir={run}", "--localization", code=1).stderr
+        assert "--localization needs a density, and the map of" in errors
+        path = tmp_path / "picture.png"
+        cv2.imwrite(str(path), rng.integers(0, 256, (96, 128, 3), dtype=np.uint8))
+        command("tfcount.predict", f"--savedmodel={run}", f"--output={tmp_path}", path)
+        with open(tmp_path / "points.json") as file:
+            assert json.load(file) == {str(path): []}
 
     @pytest.mark.parametrize("lowest, highest, beyond", [(0.0, 10.0, True), (10.0, 30.0, False), (30.0, 90.0, True)])
     def test_counts_beyond_the_anchors_are_told(self, rng, tmp_path, lowest, highest, beyond):

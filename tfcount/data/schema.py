@@ -283,10 +283,13 @@ def read_manifest(folder: str) -> dict:
 def fingerprint(folder: str, split: str) -> str:
     """Returns the SHA-256 of what the manifest tells of a split: equal for equal records, wherever they lie.
 
+    Labels of pairs are left out: people add to them, and the images stay as they are.
+
     Raises:
       FileNotFoundError: if there are no records in the folder.
     """
-    return hashlib.sha256(json.dumps(read_manifest(folder)["splits"][split], sort_keys=True).encode()).hexdigest()
+    stated = {name: value for name, value in read_manifest(folder)["splits"][split].items() if name != "pairs"}
+    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
 
 
 def read_index(folder: str, split: str) -> list[IndexRow]:
