@@ -531,8 +531,8 @@ def _device_name():
 def read_threshold(model_dir: str) -> float:
     """Returns the threshold of peaks that is best for the held-out images and the weights `load_counter` loads.
 
-    It is the paper's where nothing was held out, no one was found there, or the run has no notes. Of a map that only ranks
-    images no peak is higher: it is infinite.
+    It is the paper's where nothing was held out, no one was found there, or the run has no notes. Where the map only
+    ranks images it is infinite: nobody is found.
     """
     notes = _notes_on_weights(model_dir)
     if any(name.startswith(callbacks.ANCHOR) for name in notes):

@@ -1,5 +1,6 @@
 """Learning to rank: what is known, the losses by hand, and runs on rendered crowds."""
 
+import csv
 import dataclasses
 import json
 import shutil
@@ -392,6 +393,47 @@ class TestRun:
         with open(f"{folder}/labels.json") as file:
             labels = json.load(file)
         assert (labels["counts"], labels["pairs"]) == (12, 0)
+
+
+def test_from_some_counts_and_some_glances(crowds, tmp_path):
+    """Somebody's own pictures: half of them counted, none dotted, pairs labeled, a counter trained."""
+    pictures, data, questions = tmp_path / "pictures", str(tmp_path / "data"), tmp_path / "questions.csv"
+    pictures.mkdir()
+    everything = Records.open(crowds, "train")
+    counts, lines = {}, ["image,count"]
+    for index, (record, row) in enumerate(zip(everything.serialized(), everything.rows, strict=True)):
+        name = f"{row.id}.png"
+        image = decode_image(schema.parse_image(record)["image"]).numpy()
+        cv2.imwrite(str(pictures / name), image[..., ::-1])
+        counts[name] = row.count
+        lines.append(f"{name},{row.count:g}" if index % 2 else f"{name},")
+    (pictures / "counts.csv").write_text("\n".join(lines))
+    command("tfrecords_tools.build", "--dataset=folder", f"--input={pictures}", f"--output={data}")
+    command("tfcount.select_labels", f"--data_dir={data}", "--number=12", f"--output={questions}")
+    with open(questions, newline="") as file:
+        asked = [row[:2] for row in csv.reader(file)][1:]
+    with open(questions, "w", newline="") as file:
+        rows = [(one, other, "greater" if counts[one] > counts[other] else "less") for one, other in asked]
+        csv.writer(file).writerows([("image_a", "image_b", "relation"), *rows])
+    more = tmp_path / "more.csv"
+    printed = command(
+        "tfcount.select_labels", f"--data_dir={data}", f"--answers={questions}", f"--output={more}"
+    ).stdout
+    assert "Kept 12 new labels" in printed and more.exists()
+
+    plain = config(data, labels="records", supervision="anchors", anchors=50)
+    folder = str(tmp_path / "run")
+    assert experiment.train(plain, folder) == 0
+    with open(f"{folder}/labels.json") as file:
+        labels = json.load(file)
+    assert (labels["dots"], labels["counts"], labels["pairs"]) == (0, 6, 12)
+    assert experiment.load_counter(folder)[0].anchors.images == 6
+    # Nothing of what is held out can be counted, or all of it that is known is.
+    held_out = dataclasses.replace(plain, data=dataclasses.replace(plain.data, validation_fraction=0.05))
+    counted = Records.open(data, "train").hold_out(0.05, 0)[1].rows[0].count
+    if np.isnan(counted):
+        with pytest.raises(ValueError, match="holds out 1 images of .* and the count of none is known"):
+            experiment.train(held_out, str(tmp_path / "other"))
 
 
 def test_potentials_that_do_not_grow(crowds, tmp_path, monkeypatch):
