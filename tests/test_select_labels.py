@@ -1,6 +1,7 @@
 """Which pairs to label next: the command, on records of rendered crowds."""
 
 import csv
+import itertools
 import shutil
 
 import numpy as np
@@ -104,6 +105,22 @@ def test_labels_that_counts_contradict_are_told(folder, call, tmp_path):
     path.write_text(f"image_a,image_b,relation\n{rows[0].id},{rows[-1].id},greater\n")
     printed = call(f"--data_dir={folder}", f"--answers={path}", f"--output={tmp_path}/next.csv")
     assert f"Warning: {rows[0].id!r} is said to show more than {rows[-1].id!r}, and has {rows[0].count:g}" in printed
+
+
+def test_images_to_count(folder, call, tmp_path):
+    """From few people to many, as far as the labels of pairs tell; a count that is known is there."""
+    rows = sorted(Records.open(folder, "train").rows, key=lambda row: row.count)
+    pairs = [schema.RankingPair(more.id, fewer.id, "greater", "human") for fewer, more in itertools.pairwise(rows)]
+    schema.write_pairs(folder, "train", pairs)
+    path = tmp_path / "anchors.csv"
+    printed = call(f"--data_dir={folder}", "--strategy=anchors", "--number=3", f"--output={path}")
+    assert f"Written: {path} (3 images, from few people to many)" in printed
+    with open(path, newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [row["image"] for row in found][::2] == [rows[0].id, rows[-1].id]
+    assert [float(row["count"]) for row in found] == sorted(float(row["count"]) for row in found)
+    with pytest.raises(ValueError, match="The number of anchors must be from 2 to the number of images, 12"):
+        call(f"--data_dir={folder}", "--strategy=anchors", "--number=50", f"--output={tmp_path}/more.csv")
 
 
 def test_answers_that_were_not_read_are_not_written_over(folder, call, tmp_path):

@@ -1,5 +1,7 @@
 """Proposes what to label next: `python -m tfcount.select_labels --strategy=ranking --data_dir=data/mine`."""
 
+import csv
+import io
 import os
 import sys
 
@@ -11,7 +13,9 @@ import tfcount.flags
 from tfcount import evaluation, experiment
 from tfcount.data import schema, streams
 from tfcount.data.records import Records
+from tfcount.files import write_file
 from tfcount.labeling import ranking_pairs
+from tfcount.models import anchors
 
 # What a simulated person has told apart when a line is printed, share of the pairs that can be.
 _MILESTONES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
@@ -20,16 +24,21 @@ _MILESTONES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the flags of this command, at its start: other commands have flags of the same names."""
     text, number = flags.DEFINE_string, flags.DEFINE_integer
-    strategies = ["ranking"]
     flags.DEFINE_enum(
-        "strategy", "ranking", strategies, "What is labeled: which image of a pair shows more.", flag_values=values
+        "strategy",
+        "ranking",
+        ["ranking", "anchors"],
+        "What is labeled: which image of a pair shows more, or the counts of some images, from few people to many.",
+        flag_values=values,
     )
     text("data_dir", None, "Folder of records.", required=True, flag_values=values)
     text("split", "train", "Split whose images are labeled.", flag_values=values)
     text("answers", None, "CSV file image_a,image_b,relation: answers to keep in the records.", flag_values=values)
-    number("number", 100, "How many pairs to ask; with --simulate, a round.", lower_bound=1, flag_values=values)
+    number(
+        "number", 100, "How many pairs, or images, to ask; with --simulate, a round.", lower_bound=1, flag_values=values
+    )
     text("output", "questions.csv", "CSV file for the questions.", flag_values=values)
-    text("model_dir", None, "Run whose counts tell which pairs are worth asking.", flag_values=values)
+    text("model_dir", None, "Run whose counts tell which pairs, or images, are worth asking.", flag_values=values)
     flags.DEFINE_float(
         "ratio", 2.0, "Counts that differ by more than this factor are told apart.", lower_bound=1.0, flag_values=values
     )
@@ -72,6 +81,14 @@ def main(argv, values: flags.FlagValues = flags.FLAGS):
     for line in ranking_pairs.against_counts(labels.greater, np.array([row.count for row in records.rows]), ids):
         sys.stdout.write(f"Warning: {line}\n")
     counts = _counted(values.model_dir, records) if values.model_dir else None
+    if values.strategy == "anchors":
+        estimates = ranking_pairs.log_counts(labels, np.zeros(len(ids))) if counts is None else counts
+        write_file(values.output, _images_to_count(records.rows, anchors.spread(estimates, values.number)))
+        sys.stdout.write(
+            f"Written: {values.output} ({values.number} images, from few people to many). Fill in the last column, "
+            "put it into your annotation file, and build the records again with --overwrite.\n"
+        )
+        return
     pairs = ranking_pairs.propose(labels, len(ids), values.number, values.seed, counts, values.ratio)
     if not len(pairs):
         sys.stdout.write("All pairs are known: there is nothing left to ask.\n")
@@ -128,6 +145,15 @@ def simulate(counts, number: int, ratio: float, seed: int) -> str:
     for share in _MILESTONES:
         lines.append(f"{share:>8.0%}" + "".join(f"{asked[name][share]:>12,}" for name in asked))
     return "\n".join(lines) + "\n"
+
+
+def _images_to_count(rows, positions):
+    """Returns the lines `image,count` of some images, without the counts that are not known."""
+    text = io.StringIO()
+    known = [(rows[position].id, rows[position].count) for position in positions]
+    lines = [(name, "" if np.isnan(count) else f"{count:g}") for name, count in known]
+    csv.writer(text, lineterminator="\n").writerows([("image", "count"), *lines])
+    return text.getvalue()
 
 
 def _counted(model_dir, records):

@@ -189,7 +189,7 @@ def propose(
     return np.array(chosen, np.int64).reshape(-1, 2)
 
 
-def log_counts(labels: Labels, prior: np.ndarray, spread: float, ratio: float = 2.0) -> np.ndarray:
+def log_counts(labels: Labels, prior: np.ndarray, spread: float = _SPREAD, ratio: float = 2.0) -> np.ndarray:
     """Estimates the logarithms of the counts of images from labels of pairs.
 
     The most probable values, if image a is said to show more than b with the probability
