@@ -7,6 +7,7 @@ results/ranking_questions, and prints a table.
 python results/ranking_questions.py data/vgg_cells runs/ranking_questions
 """
 
+import itertools
 import json
 import os
 import pathlib
@@ -48,20 +49,6 @@ def config_of(folder: str, seed: int) -> ExperimentConfig:
     )
 
 
-def asked(strategy: str, counts, seed: int):
-    """Yields the labels after each number of questions."""
-    images = len(counts)
-    labels = ranking_pairs.Labels(np.zeros((0, 2), np.int64), np.zeros((0, 2), np.int64))
-    drawn = np.random.default_rng(seed).permutation(np.argwhere(np.triu(np.ones((images, images)), 1)))
-    for done in range(0, max(QUESTIONS), ROUND):
-        pairs = drawn[done : done + ROUND]
-        if strategy == "proposed":
-            pairs = ranking_pairs.propose(labels, images, ROUND, seed + done, ratio=RATIO)
-        labels = ranking_pairs.answered(labels, pairs, counts, RATIO)
-        if done + ROUND in QUESTIONS:
-            yield done + ROUND, labels
-
-
 def measure(records: Records, labels, runs: pathlib.Path, seed: int) -> dict:
     """Trains with labels, and returns what comes out on the test images."""
     folder = runs / "records"
@@ -92,7 +79,10 @@ def main(data: str, runs: str) -> None:
     os.makedirs(runs, exist_ok=True)
     for seed in SEEDS:
         for strategy in STRATEGIES:
-            for questions, labels in asked(strategy, counts, seed):
+            rounds = ranking_pairs.rounds(counts, ROUND, RATIO, seed, strategy == "proposed")
+            for questions, labels in itertools.takewhile(lambda asked: asked[0] <= max(QUESTIONS), rounds):
+                if questions not in QUESTIONS:
+                    continue
                 row = {"strategy": strategy, "questions": questions, "seed": seed}
                 with tempfile.TemporaryDirectory(dir=runs) as runs_of_one:
                     rows.append(row | measure(records, labels, pathlib.Path(runs_of_one), seed))

@@ -119,24 +119,17 @@ def simulate(counts, number: int, ratio: float, seed: int) -> str:
     apart = len(ranking_pairs.from_counts(counts, ratio))
     if np.isnan(counts).any() or not apart:
         raise ValueError("--simulate needs the counts of all images, and some that differ by more than --ratio.")
-    everything = np.random.default_rng(seed).permutation(np.argwhere(np.triu(np.ones((images, images)), 1)))
     asked: dict[str, dict[float, int]] = {"proposed": {}, "at random": {}}
     for name, milestones in asked.items():
-        labels = ranking_pairs.Labels(np.zeros((0, 2), np.int64), np.zeros((0, 2), np.int64))
-        questions = 0
         with tqdm.tqdm(total=apart, unit="pair", desc=name, leave=False) as bar:
-            while len(milestones) < len(_MILESTONES):
-                if name == "proposed":
-                    pairs = ranking_pairs.propose(labels, images, number, seed + questions)
-                else:
-                    pairs = everything[questions : questions + number]
-                questions += len(pairs)
-                labels = ranking_pairs.answered(labels, pairs, counts, ratio)
+            for questions, labels in ranking_pairs.rounds(counts, number, ratio, seed, name == "proposed"):
                 known = ranking_pairs.order_of(labels.greater, images).count()
                 for share in _MILESTONES:
                     if known >= share * apart:
                         milestones.setdefault(share, questions)
                 bar.update(known - bar.n)
+                if len(milestones) == len(_MILESTONES):
+                    break
     lines = [
         f"{images} images, {apart:,} pairs that differ by more than {ratio:g}; labels needed to imply all of them: "
         f"{len(ranking_pairs.needed(ranking_pairs.from_counts(counts, ratio), images)):,}",

@@ -8,7 +8,7 @@ more, the one that shows fewer.
 import csv
 import dataclasses
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -101,6 +101,34 @@ def answered(labels: Labels, pairs: np.ndarray, counts: np.ndarray, ratio: float
         np.concatenate([labels.greater, pairs[greater], pairs[less][:, ::-1]]),
         np.concatenate([labels.close, pairs[~(greater | less)]]),
     )
+
+
+def rounds(counts: np.ndarray, number: int, ratio: float, seed: int, proposed: bool) -> Iterator[tuple[int, Labels]]:
+    """Asks somebody who knows the counts, a round of questions after the other, until nothing is left to ask.
+
+    Args:
+      counts: `(images,)`.
+      number: questions a round.
+      ratio: of counts that this somebody tells apart; others are close.
+      seed: of what is drawn at random.
+      proposed: whether `propose` chooses the questions; if not, they are drawn at random.
+
+    Yields:
+      How many questions were asked so far, and what was said.
+    """
+    images = len(counts)
+    everything = np.random.default_rng(seed).permutation(np.argwhere(np.triu(np.ones((images, images)), 1)))
+    labels, questions = Labels(np.zeros((0, 2), np.int64), np.zeros((0, 2), np.int64)), 0
+    while True:
+        if proposed:
+            pairs = propose(labels, images, number, seed + questions, ratio=ratio)
+        else:
+            pairs = everything[questions : questions + number]
+        if not len(pairs):
+            return
+        questions += len(pairs)
+        labels = answered(labels, pairs, counts, ratio)
+        yield questions, labels
 
 
 def sparse_first(pairs: np.ndarray, number: int, seed: int) -> np.ndarray:
