@@ -448,10 +448,11 @@ def against_counts(greater: np.ndarray, counts: np.ndarray, ids: Sequence[str]) 
     Returns:
       A line for each of these labels.
     """
+    # Of many labels, or of all that follows from them, few are told.
+    wrong = greater[counts[greater[:, 0]] < counts[greater[:, 1]]]
     return [
         f"{ids[more]!r} is said to show more than {ids[fewer]!r}, and has {counts[more]:g} to {counts[fewer]:g}."
-        for more, fewer in np.unique(greater, axis=0).tolist()
-        if counts[more] < counts[fewer]
+        for more, fewer in np.unique(wrong, axis=0).tolist()
     ]
 
 
