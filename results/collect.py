@@ -59,7 +59,7 @@ def row(folder: pathlib.Path) -> str:
     return (
         f"| [{folder.name}](results/{folder.name}) | {summary['dataset']} {summary['split']}, {summary['images']} "
         f"images{seeds} | {mean('mae'):.1f} ({low:.1f} to {high:.1f}) | {mean('rmse'):.1f} | {mean('nae'):.3f} | "
-        f"{located} | {run['steps']} steps, {mean('run', 'training_minutes'):.0f} minutes | "
+        f"{located} | {run['steps']} steps, {mean('run', 'training_minutes'):.0f} min | "
         f"{run['hardware']['device']}, {run['hardware']['cores']} cores |"
     )
 
