@@ -1,96 +1,149 @@
 """How errors fall with the number of questions "which image shows more?", proposed by select_labels or drawn at random.
 
-A person is simulated who tells images of cells apart whose counts differ by more than 1.5 times. A counter learns from
-the answers alone, and the counts of 10 anchors give the line. Writes `questions.json` and `questions.png` into
-results/ranking_questions, and prints a table.
+A person is simulated who tells images apart whose counts differ by more than 2 times. A counter learns from the answers
+alone, on what ResNet50 as ImageNet left it gives for the images, computed once; the counts of 50 images, the same for
+all, give the line. Writes `questions.json` and `questions.png` into results/ranking_questions, and prints a table.
 
-python results/ranking_questions.py data/vgg_cells runs/ranking_questions
+python results/ranking_questions.py data/sha [resnet50_imagenet_conv1-conv4_notop.h5]
 """
 
 import itertools
 import json
-import os
 import pathlib
-import shutil
 import sys
-import tempfile
 
+import keras
 import matplotlib.figure
 import numpy as np
+import tensorflow as tf
+import tqdm
 
-from tfcount import evaluation, experiment
-from tfcount.config import ExperimentConfig, TrainConfig
-from tfcount.data import schema, streams
+from tfcount import evaluation
+from tfcount.callbacks import averaged_weights
+from tfcount.config import TrainConfig
+from tfcount.data import streams
 from tfcount.data.records import Records
-from tfcount.data.streams import DataConfig
+from tfcount.experiment import build_optimizer
 from tfcount.files import write_file
 from tfcount.labeling import ranking_pairs
 from tfcount.methods import ranking
+from tfcount.metrics import counting
+from tfcount.models import anchors
+from tfcount.models.counter import Counter
+from tfcount.models.resnet50 import resnet50
 from tfcount.pictures import to_png
 
 OUTPUT = pathlib.Path(__file__).resolve().parent / "ranking_questions"
-QUESTIONS = (25, 50, 100, 200, 400, 800)
+QUESTIONS = (50, 150, 500, 1500, 5000)
 SEEDS = (0, 1, 2)
 STRATEGIES = ("proposed", "at random")
-RATIO = 1.5
+RATIO = 2.0
 # Questions that are asked before the next are proposed.
-ROUND = 25
+ROUND = 50
+ANCHORS = 50
+# Images are reduced to squares of this side, and padded to them, pixels.
+SIDE = 320
+WIDTH = 64
+BATCH = 8
+TRAIN = TrainConfig(steps=400, learning_rate=1e-3, warmup_steps=30, ema=0.98)
 
 
-def config_of(folder: str, seed: int) -> ExperimentConfig:
-    """Returns how each counter is trained."""
-    return ExperimentConfig(
-        method="ranking",
-        counter="compact",
-        seed=seed,
-        data=DataConfig(dir=folder, validation_fraction=0.0, crop=0, long_side=128, color=0.0, grey=0.0),
-        train=TrainConfig(steps=200, learning_rate=2e-3, warmup_steps=20, ema=0.95, validation_interval=200),
-        options=ranking.Config(labels="records", anchors=10),
-    )
+class Encoded:
+    """What the encoder gives for the images of a split.
+
+    Args:
+      counter: whose encoder.
+      records: the images.
+    """
+
+    def __init__(self, counter: Counter, records: Records):
+        self.counts = np.array([row.count for row in records.rows])
+        images, maps = [], []
+        encode = tf.function(counter.encoder)
+        dataset = streams.evaluation(records, streams.DataConfig(long_side=SIDE))
+        for example in tqdm.tqdm(dataset, total=len(self.counts), unit="image", desc="encode"):
+            images.append(example["image"].shape[1:3])
+            padded = tf.image.pad_to_bounding_box(example["image"], 0, 0, SIDE, SIDE)
+            maps.append([tf.cast(features[0], tf.float16).numpy() for features in encode(padded)])
+        self.sizes = np.array(images, np.int32)
+        self.maps = tuple(np.stack(features) for features in zip(*maps, strict=True))
+
+    def batch(self, positions: np.ndarray) -> dict:
+        """Returns what `Ranking` takes, but for the pairs."""
+        return {"image": tuple(features[positions] for features in self.maps), "size": self.sizes[positions]}
 
 
-def measure(records: Records, labels, runs: pathlib.Path, seed: int) -> dict:
+def batches(images: Encoded, pairs: np.ndarray, seed: int) -> tf.data.Dataset:
+    """Returns the endless stream of batches made of known pairs; all pairs among the images of a batch are used."""
+    known = np.zeros([len(images.counts)] * 2, np.float32)
+    known[tuple(pairs.T)] = 1
+
+    def draw():
+        generator = np.random.default_rng(seed)
+        while True:
+            chosen = pairs[generator.choice(len(pairs), min(BATCH // 2, len(pairs)), replace=False)].ravel()
+            yield {**images.batch(chosen), "more": known[np.ix_(chosen, chosen)]}
+
+    size = min(BATCH, 2 * len(pairs))
+    signature = {
+        "image": tuple(tf.TensorSpec([size, *features.shape[1:]], tf.float16) for features in images.maps),
+        "size": tf.TensorSpec([size, 2], tf.int32),
+        "more": tf.TensorSpec([size, size], tf.float32),
+    }
+    return tf.data.Dataset.from_generator(draw, output_signature=signature).prefetch(2)
+
+
+def potentials(method: ranking.Ranking, images: Encoded) -> np.ndarray:
+    """Returns the potential of each image, `(images,)`."""
+    found = []
+    for start in range(0, len(images.counts), BATCH):
+        batch = images.batch(np.arange(start, min(start + BATCH, len(images.counts))))
+        features = tuple(tf.constant(value) for value in batch["image"])
+        found.append(ranking.potentials(method.counter(features), tf.constant(batch["size"]), method.counter.stride))
+    return np.concatenate(found)
+
+
+def measure(train: Encoded, test: Encoded, labels: ranking_pairs.Labels, seed: int) -> dict:
     """Trains with labels, and returns what comes out on the test images."""
-    folder = runs / "records"
-    shutil.copytree(records.folder, folder)
-    ids = [row.id for row in records.rows]
-    told = [(more, fewer, ranking_pairs.GREATER) for more, fewer in labels.greater.tolist()]
-    told += [(one, other, ranking_pairs.CLOSE) for one, other in labels.close.tolist()]
-    pairs = [schema.RankingPair(ids[one], ids[other], relation, "counts") for one, other, relation in told]
-    schema.write_pairs(str(folder), "train", pairs)
-    if experiment.train(config_of(str(folder), seed), str(runs / "run")):
-        sys.exit("Stopped.")
-    counter, config = experiment.load_counter(str(runs / "run"))
-    test = streams.evaluation(Records.open(str(folder), "test"), config.data)
-    found = evaluation.evaluate(evaluation.density_function(counter), counter.stride, test, anchors=counter.anchors)
-    summary = evaluation.summarize(found)
+    pairs = ranking_pairs.order_of(labels.greater, len(train.counts)).pairs()
+    keras.utils.set_random_seed(seed)
+    counter = resnet50("none", width=WIDTH)
+    counter.encoder.trainable = False
+    method = ranking.Ranking(counter, ranking.Config())
+    optimizer = build_optimizer(TRAIN)
+    optimizer.build(method.trainable_variables)
+    method.compile(optimizer=optimizer, jit_compile=False)
+    method.fit(batches(train, pairs, seed), steps_per_epoch=TRAIN.steps, shuffle=False, verbose=0)
+    with averaged_weights(method):
+        found, sums = potentials(method, train), potentials(method, test)
+    chosen = anchors.spread(train.counts, ANCHORS)
+    line = anchors.fit(found[chosen], train.counts[chosen])
+    errors = np.array([line.count(value) for value in sums]) - test.counts
     return {
-        "known": ranking_pairs.order_of(labels.greater, len(ids)).count(),
-        **{name: summary[name] for name in ("mae", "rmse", "kendall_tau", "ranking_accuracy")},
+        "known": len(pairs),
+        "mae": float(np.mean(np.abs(errors))),
+        "kendall_tau": counting.kendall_tau(test.counts, sums),
+        "ranking_accuracy": counting.ranking_accuracy(test.counts, sums),
     }
 
 
-def main(data: str, runs: str) -> None:
+def main(data: str, weights: str = "imagenet") -> None:
     """Trains, prints and writes."""
-    records = Records.open(data, "train")
-    counts = np.array([row.count for row in records.rows])
-    truth = [row.count for row in Records.open(data, "test").rows]
+    counter = resnet50(weights)
+    train, test = (Encoded(counter, Records.open(data, split)) for split in ("train", "test"))
     rows = []
-    os.makedirs(runs, exist_ok=True)
-    for seed in SEEDS:
-        for strategy in STRATEGIES:
-            rounds = ranking_pairs.rounds(counts, ROUND, RATIO, seed, strategy == "proposed")
-            for questions, labels in itertools.takewhile(lambda asked: asked[0] <= max(QUESTIONS), rounds):
-                if questions not in QUESTIONS:
-                    continue
+    for seed, strategy in itertools.product(SEEDS, STRATEGIES):
+        rounds = ranking_pairs.rounds(train.counts, ROUND, RATIO, seed, strategy == "proposed")
+        for questions, labels in itertools.takewhile(lambda asked: asked[0] <= max(QUESTIONS), rounds):
+            if questions in QUESTIONS:
                 row = {"strategy": strategy, "questions": questions, "seed": seed}
-                with tempfile.TemporaryDirectory(dir=runs) as runs_of_one:
-                    rows.append(row | measure(records, labels, pathlib.Path(runs_of_one), seed))
+                rows.append(row | measure(train, test, labels, seed))
                 sys.stdout.write(f"{rows[-1]}\n")
+                sys.stdout.flush()
     result = {
-        "images": len(counts),
-        "pairs": len(ranking_pairs.from_counts(counts, RATIO)),
-        "mean_count_mae": evaluation.mean_count_mae(counts, truth),
+        "images": len(train.counts),
+        "pairs": len(ranking_pairs.from_counts(train.counts, RATIO)),
+        "mean_count_mae": evaluation.mean_count_mae(train.counts, test.counts),
         "rows": rows,
     }
     write_file(str(OUTPUT / "questions.json"), json.dumps(result, indent=1) + "\n")
@@ -145,6 +198,6 @@ def draw(result: dict) -> bytes:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     main(*sys.argv[1:])
