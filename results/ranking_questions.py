@@ -177,7 +177,7 @@ def draw(result: dict) -> bytes:
     figure = matplotlib.figure.Figure(figsize=(13, 3.8), layout="constrained")
     panels = {
         "mae": "MAE of the test images",
-        "ranking_accuracy": "test pairs in order, counts more than 2 times apart",
+        "ranking_accuracy": "share of test pairs in order",
         "known": "pairs known",
     }
     for axes, (name, label) in zip(figure.subplots(1, 3), panels.items(), strict=True):
@@ -190,10 +190,11 @@ def draw(result: dict) -> bytes:
         axes.minorticks_off()
         axes.set(xlabel="questions", ylabel=label)
     mae, _, known = figure.axes
+    mae.set_ylim(bottom=0)
     mae.axhline(result["mean_count_mae"], color="0.6", linestyle="--", label="always the mean count")
     known.axhline(result["pairs"], color="0.6", linestyle="--", label="all that can be told apart")
-    for axes in (mae, known):
-        axes.legend(frameon=False, fontsize="small")
+    mae.legend(frameon=False, fontsize="small", loc="lower left")
+    known.legend(frameon=False, fontsize="small", loc="center left")
     return to_png(figure)
 
 
