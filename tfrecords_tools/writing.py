@@ -24,7 +24,6 @@ import tensorflow as tf
 import tqdm
 
 from tfcount.data import schema
-from tfcount.files import write_file
 
 IMAGES_PER_SHARD = 40
 # Reading is parallel over shards, so a small data set is cut finer, but not below this many images.
@@ -151,7 +150,7 @@ def write_dataset(
             finished.update(_write_shards(partial, pending, bar))
         manifest = _manifest(dataset, source, shards, finished)
         _write_index(os.path.join(partial, schema.INDEX), shards, finished)
-        write_file(os.path.join(partial, schema.MANIFEST), json.dumps(manifest, indent=1) + "\n")
+        _write_json(os.path.join(partial, schema.MANIFEST), manifest)
         _take_over_pairs(output, partial)
         _publish(partial, output)
     except KeyboardInterrupt:
@@ -370,7 +369,7 @@ def _write_shard(folder: str, shard: _Shard, advance: Callable[[], Any]) -> dict
             "images": images,
         }
         os.replace(temporary, path)
-        write_file(path + _FINISHED, json.dumps(statistics, indent=1) + "\n")
+        _write_json(path + _FINISHED, statistics)
     except tf.errors.ResourceExhaustedError as error:
         raise OSError(errno.ENOSPC, error.message, path) from error
     except tf.errors.OpError as error:
@@ -388,6 +387,13 @@ def _index_row(shard: _Shard, image: schema.AnnotatedImage) -> schema.IndexRow:
     return schema.IndexRow(
         shard.split, image.id, image.height, image.width, image.labels, len(image.points), float(count), shard.path
     )
+
+
+def _write_json(path: str, value: Any) -> None:
+    with open(path + _TEMPORARY, "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1)
+        file.write("\n")
+    os.replace(path + _TEMPORARY, path)
 
 
 def _manifest(dataset: str, source: Mapping[str, Any], shards: Sequence[_Shard], finished: dict[str, dict]) -> dict:
