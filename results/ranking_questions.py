@@ -41,7 +41,7 @@ RATIO = 2.0
 # Questions that are asked before the next are proposed.
 ROUND = 50
 ANCHORS = 50
-# Images are reduced to squares of this side, and padded to them, pixels.
+# Images are reduced to this side at most, and padded to squares of it, pixels.
 SIDE = 320
 WIDTH = 64
 BATCH = 8
@@ -58,14 +58,14 @@ class Encoded:
 
     def __init__(self, counter: Counter, records: Records):
         self.counts = np.array([row.count for row in records.rows])
-        images, maps = [], []
+        sizes, maps = [], []
         encode = tf.function(counter.encoder)
         dataset = streams.evaluation(records, streams.DataConfig(long_side=SIDE))
         for example in tqdm.tqdm(dataset, total=len(self.counts), unit="image", desc="encode"):
-            images.append(example["image"].shape[1:3])
+            sizes.append(example["image"].shape[1:3])
             padded = tf.image.pad_to_bounding_box(example["image"], 0, 0, SIDE, SIDE)
             maps.append([tf.cast(features[0], tf.float16).numpy() for features in encode(padded)])
-        self.sizes = np.array(images, np.int32)
+        self.sizes = np.array(sizes, np.int32)
         self.maps = tuple(np.stack(features) for features in zip(*maps, strict=True))
 
     def batch(self, positions: np.ndarray) -> dict:
@@ -81,14 +81,13 @@ def batches(images: Encoded, pairs: np.ndarray, seed: int) -> tf.data.Dataset:
     def draw():
         generator = np.random.default_rng(seed)
         while True:
-            chosen = pairs[generator.choice(len(pairs), min(BATCH // 2, len(pairs)), replace=False)].ravel()
+            chosen = pairs[generator.choice(len(pairs), BATCH // 2, replace=False)].ravel()
             yield {**images.batch(chosen), "more": known[np.ix_(chosen, chosen)]}
 
-    size = min(BATCH, 2 * len(pairs))
     signature = {
-        "image": tuple(tf.TensorSpec([size, *features.shape[1:]], tf.float16) for features in images.maps),
-        "size": tf.TensorSpec([size, 2], tf.int32),
-        "more": tf.TensorSpec([size, size], tf.float32),
+        "image": tuple(tf.TensorSpec([BATCH, *features.shape[1:]], tf.float16) for features in images.maps),
+        "size": tf.TensorSpec([BATCH, 2], tf.int32),
+        "more": tf.TensorSpec([BATCH, BATCH], tf.float32),
     }
     return tf.data.Dataset.from_generator(draw, output_signature=signature).prefetch(2)
 
@@ -118,10 +117,10 @@ def measure(train: Encoded, test: Encoded, labels: ranking_pairs.Labels, seed: i
         found, sums = potentials(method, train), potentials(method, test)
     chosen = anchors.spread(train.counts, ANCHORS)
     line = anchors.fit(found[chosen], train.counts[chosen])
-    errors = np.array([line.count(value) for value in sums]) - test.counts
+    predicted = np.array([line.count(value) for value in sums])
     return {
         "known": len(pairs),
-        "mae": float(np.mean(np.abs(errors))),
+        "mae": float(counting.mae(test.counts, predicted)),
         "kendall_tau": counting.kendall_tau(test.counts, sums),
         "ranking_accuracy": counting.ranking_accuracy(test.counts, sums),
     }

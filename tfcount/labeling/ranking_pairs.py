@@ -117,7 +117,8 @@ def rounds(counts: np.ndarray, number: int, ratio: float, seed: int, proposed: b
       How many questions were asked so far, and what was said.
     """
     images = len(counts)
-    everything = np.random.default_rng(seed).permutation(np.argwhere(np.triu(np.ones((images, images)), 1)))
+    if not proposed:
+        everything = np.random.default_rng(seed).permutation(np.argwhere(np.triu(np.ones((images, images)), 1)))
     labels, questions = Labels(np.zeros((0, 2), np.int64), np.zeros((0, 2), np.int64)), 0
     while True:
         if proposed:
