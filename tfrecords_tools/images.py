@@ -1,8 +1,6 @@
 """Reads image files of any kind into what records hold: JPEG or PNG, 8 bits a channel, grey or RGB, upright."""
 
 import os
-import struct
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
@@ -14,11 +12,6 @@ from tfrecords_tools import writing
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
-_JPEG = b"\xff\xd8\xff"
-_PNG = b"\x89PNG\r\n\x1a\n"
-_EXIF = b"Exif\0\0"
-_ORIENTATION = 0x0112
-_UPRIGHT = 1
 _REMEDY = "Copy it again from its source, or remove it together with its annotation."
 
 
@@ -53,10 +46,10 @@ def read_image(path: str) -> Image:
         encoded = file.read()
     if not encoded:
         raise ValueError(f"{path} is empty. {_REMEDY}")
-    if encoded.startswith((_JPEG, _PNG)):
+    if encoded.startswith((schema.JPEG, schema.PNG)):
         # Before anything else, since OpenCV may fill what a truncated file lacks with grey.
         height, width = _decoded_size(encoded, path)
-        if _is_plain(encoded):
+        if schema.is_plain_image(encoded):
             return Image(encoded, height, width)
     pixels = decode(encoded, path, cv2.IMREAD_COLOR)
     encoded = cv2.imencode(".png", pixels)[1].tobytes()
@@ -124,63 +117,3 @@ def _decoded_size(encoded: bytes, path: str) -> tuple[int, int]:
             f"{path} cannot be decoded by TensorFlow: it is damaged, truncated or no image. {_REMEDY}"
         ) from error
     return height, width
-
-
-def _is_plain(encoded: bytes) -> bool:
-    """Whether a JPEG or PNG has 8 bits a channel, is grey or RGB, and upright."""
-    try:
-        return _is_plain_jpeg(encoded) if encoded.startswith(_JPEG) else _is_plain_png(encoded)
-    except (struct.error, IndexError):
-        # A header that only the decoders understand: what they make of it is stored instead.
-        return False
-
-
-def _is_plain_jpeg(encoded: bytes) -> bool:
-    upright = True
-    for marker, segment in _jpeg_segments(encoded):
-        if marker == 0xE1 and segment.startswith(_EXIF):
-            upright = upright and _exif_orientation(segment[len(_EXIF) :]) == _UPRIGHT
-        # The frame headers: all of 0xC0 to 0xCF but for tables (C4, CC) and an extension (C8).
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            precision, components = segment[0], segment[5]
-            return upright and precision == 8 and components in (1, 3)
-    return False
-
-
-def _jpeg_segments(encoded: bytes) -> Iterator[tuple[int, bytes]]:
-    position = 2
-    while True:
-        while encoded[position + 1] == 0xFF:
-            position += 1
-        marker, length = encoded[position + 1], struct.unpack_from(">H", encoded, position + 2)[0]
-        yield marker, encoded[position + 4 : position + 2 + length]
-        position += 2 + length
-
-
-def _is_plain_png(encoded: bytes) -> bool:
-    depth, color = encoded[24], encoded[25]
-    if depth != 8 or color not in (0, 2):
-        return False
-    position = len(_PNG)
-    while True:
-        length, kind = struct.unpack_from(">I4s", encoded, position)
-        chunk = encoded[position + 8 : position + 8 + length]
-        if kind == b"tRNS" or (kind == b"eXIf" and _exif_orientation(chunk) != _UPRIGHT):
-            return False
-        if kind == b"IEND":
-            return True
-        position += length + 12
-
-
-def _exif_orientation(exif: bytes) -> int:
-    """Returns how the pixels are turned and mirrored, 1 to 8: 1 is upright, and what Exif data do not tell."""
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None:
-        return _UPRIGHT
-    (start,) = struct.unpack_from(order + "I", exif, 4)
-    (entries,) = struct.unpack_from(order + "H", exif, start)
-    for entry in range(start + 2, start + 2 + 12 * entries, 12):
-        tag, _, _, value = struct.unpack_from(order + "HHIH", exif, entry)
-        if tag == _ORIENTATION:
-            return value if 1 <= value <= 8 else _UPRIGHT
-    return _UPRIGHT

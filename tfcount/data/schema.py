@@ -6,7 +6,8 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,13 @@ POINTS, COUNT, NONE, REGIONS = LABELS = ("points", "count", "none", "regions")
 
 # How the number of objects in image `id_a` compares with that in image `id_b`.
 RELATIONS = ("greater", "less", "close")
+
+# How the files of images begin that a record may hold.
+JPEG = b"\xff\xd8\xff"
+PNG = b"\x89PNG\r\n\x1a\n"
+_EXIF = b"Exif\0\0"
+_ORIENTATION = 0x0112
+_UPRIGHT = 1
 
 
 def _points(values=()) -> np.ndarray:
@@ -329,3 +337,65 @@ def _ints(values) -> tf.train.Feature:
 
 def _floats(values) -> tf.train.Feature:
     return tf.train.Feature(float_list=tf.train.FloatList(value=np.asarray(values, np.float32).ravel()))
+
+
+def is_plain_image(encoded: bytes) -> bool:
+    """Whether records hold the bytes of an image file as they are: JPEG or PNG, 8 bits, grey or RGB, upright."""
+    try:
+        if encoded.startswith(JPEG):
+            return _is_plain_jpeg(encoded)
+        return encoded.startswith(PNG) and _is_plain_png(encoded)
+    except (struct.error, IndexError):
+        # A header that only the decoders understand: what they make of it is stored instead.
+        return False
+
+
+def _is_plain_jpeg(encoded: bytes) -> bool:
+    upright = True
+    for marker, segment in _jpeg_segments(encoded):
+        if marker == 0xE1 and segment.startswith(_EXIF):
+            upright = upright and _exif_orientation(segment[len(_EXIF) :]) == _UPRIGHT
+        # The frame headers: all of 0xC0 to 0xCF but for tables (C4, CC) and an extension (C8).
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            precision, components = segment[0], segment[5]
+            return upright and precision == 8 and components in (1, 3)
+    return False
+
+
+def _jpeg_segments(encoded: bytes) -> Iterator[tuple[int, bytes]]:
+    position = 2
+    while True:
+        while encoded[position + 1] == 0xFF:
+            position += 1
+        marker, length = encoded[position + 1], struct.unpack_from(">H", encoded, position + 2)[0]
+        yield marker, encoded[position + 4 : position + 2 + length]
+        position += 2 + length
+
+
+def _is_plain_png(encoded: bytes) -> bool:
+    depth, color = encoded[24], encoded[25]
+    if depth != 8 or color not in (0, 2):
+        return False
+    position = len(PNG)
+    while True:
+        length, kind = struct.unpack_from(">I4s", encoded, position)
+        chunk = encoded[position + 8 : position + 8 + length]
+        if kind == b"tRNS" or (kind == b"eXIf" and _exif_orientation(chunk) != _UPRIGHT):
+            return False
+        if kind == b"IEND":
+            return True
+        position += length + 12
+
+
+def _exif_orientation(exif: bytes) -> int:
+    """Returns how the pixels are turned and mirrored, 1 to 8: 1 is upright, and what Exif data do not tell."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return _UPRIGHT
+    (start,) = struct.unpack_from(order + "I", exif, 4)
+    (entries,) = struct.unpack_from(order + "H", exif, start)
+    for entry in range(start + 2, start + 2 + 12 * entries, 12):
+        tag, _, _, value = struct.unpack_from(order + "HHIH", exif, entry)
+        if tag == _ORIENTATION:
+            return value if 1 <= value <= 8 else _UPRIGHT
+    return _UPRIGHT
