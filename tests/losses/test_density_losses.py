@@ -214,3 +214,10 @@ class TestEveryDensityLoss:
             default(name).call({"heads": np.zeros((3, 2, 2))}, y_pred)
         with pytest.raises(ValueError, match=r"a tensor \(batch, m, 3\) of x, y and mask. Received: shape \(3, 2, 2\)"):
             default(name).call(np.zeros((3, 2, 2)), y_pred)
+
+    def test_other_kinds_of_density_are_refused(self, name, rng):
+        for shape in ((3, 8, 6), (3, 8, 6, 3)):
+            with pytest.raises(
+                ValueError, match=r"`y_pred` must be a density \(batch, h, w, 1\). Received: shape \(3, "
+            ):
+                default(name).call(truth(rng), np.zeros(shape, "float32"))

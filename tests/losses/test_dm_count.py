@@ -97,6 +97,34 @@ def test_the_gradient_is_about_that_of_the_authors_code(people, cells, rng):
         assert 0.3 < size < 1.2
 
 
+@pytest.mark.parametrize("total", [0.1, 1e-2, 1e-4, 1e-10, 1e-30, 1e-44, 0.0])
+def test_derivatives_by_almost_nobody_are_bounded(total, rng):
+    """Down to a hundredth of a person shares change as they do; below that no faster than there."""
+    y_true, density = problem(rng, 30, 8, 8)
+    loss = DMCountLoss()
+
+    def gradient(total):
+        y_pred = tf.constant(density * np.float32(total / density.sum()))
+        with tf.GradientTape() as tape:
+            tape.watch(y_pred)
+            value = loss.call(y_true, y_pred)
+        assert np.all(np.isfinite(value))
+        return tape.gradient(value, y_pred).numpy() + 1
+
+    expected = gradient(1.0) / max(total, 0.01) if total > 1e-40 else 0 * density
+    np.testing.assert_allclose(gradient(total), expected, rtol=1e-2, atol=1e-2 * np.abs(expected).max() + 1e-6)
+
+
+def test_the_perspective_is_that_of_the_image(rng):
+    y_true, density = problem(rng, 10, 8, 8)
+    loss = DMCountLoss(cost="perspective", epsilon=0.05, transport_weight=10.0)
+    near, far = (
+        float(loss.call({**y_true, "span": np.float32([span])}, density)[0]) for span in ((0.9, 1.0), (0.0, 0.1))
+    )
+    whole = float(loss.call(y_true, density)[0])
+    assert near < whole < far
+
+
 def test_few_iterations_suffice(rng):
     """A crop of 512 pixels with 1,000 people in a cluster: a hundred iterations as ten thousand."""
     points = np.clip(rng.normal(256, 60, (1, 1000, 2)), 0, 511).astype("float32")
@@ -112,7 +140,7 @@ def test_few_iterations_suffice(rng):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epsilon": 0.0}, "`epsilon` must be positive. Received: epsilon=0.0"),
+        ({"epsilon": 0.0}, "`epsilon` must be positive and finite. Received: epsilon=0.0"),
         ({"cost": "l1"}, "`cost` must be one of .* Received: cost='l1'"),
         ({"transport_weight": -1.0}, "`transport_weight` must be at least 0. Received: transport_weight=-1.0"),
         ({"variation_weight": float("nan")}, "`variation_weight` must be at least 0"),

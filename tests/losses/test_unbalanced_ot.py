@@ -8,6 +8,7 @@ from tfcount.losses.bayesian import BayesianLoss
 from tfcount.losses.density_l2 import DensityL2Loss
 from tfcount.losses.unbalanced_ot import UnbalancedOTLoss
 from tfcount.ops.sinkhorn import unbalanced_sinkhorn
+from tfcount.ops.transport_cost import transport_cost
 
 EPSILON, TAU, RHO = 0.005, 0.5, 0.5
 FLOOR = 1e-8
@@ -31,10 +32,10 @@ def cells(height, width, stride):
     return np.stack([x, y], -1).reshape(-1, 2) * stride
 
 
-def perspective(points, height, width, stride, eta=(0.6, 0.8), span=(0.0, 1.0), shift=1.0):
+def perspective(points, height, width, stride, eta=(0.6, 0.8), span=(0.0, 1.0), shift=1.0, side=None):
     """Eq. (4) as this project reads it."""
     centers = cells(height, width, stride)
-    distance = np.linalg.norm(centers[:, None] - points[None], axis=-1) / (max(height, width) * stride)
+    distance = np.linalg.norm(centers[:, None] - points[None], axis=-1) / (side or max(height, width) * stride)
     own, theirs = (
         np.clip(span[0] + (span[1] - span[0]) * values[:, 1] / (height * stride), 0, 1) for values in (centers, points)
     )
@@ -96,13 +97,15 @@ class Paper:
         return (ends[1] - ends[0]) / (2 * step)
 
 
-def ours(loss, points, density, span=None):
+def ours(loss, points, density, span=None, side=None):
     """Value and gradient of one image of `UnbalancedOTLoss`."""
     y_true = {"points": np.float32(points)[None], "point_mask": np.ones((1, len(points)), "float32")}
     if not len(points):
         y_true = {"points": np.zeros((1, 4, 2), "float32"), "point_mask": np.zeros((1, 4), "float32")}
     if span:
         y_true["span"] = np.float32([span])
+    if side:
+        y_true["side"] = np.float32([side])
     y_pred = tf.constant(density[None, ..., None], tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(y_pred)
@@ -120,9 +123,9 @@ def crowd(rng, people, height=16, width=12, stride=8):
     return np.float64(np.float32(points)), np.float64(np.float32(density))
 
 
-def agrees(loss, reference, points, density, indices, span=None):
+def agrees(loss, reference, points, density, indices, span=None, side=None):
     """Compares value and gradient with those of `reference`."""
-    value, gradient = ours(loss, points, density, span)
+    value, gradient = ours(loss, points, density, span, side)
     a = density.ravel()
     assert value == pytest.approx(reference(a), rel=1e-3, abs=1e-5)
     expected = np.array([reference.gradient(a, index) for index in indices])
@@ -177,6 +180,14 @@ def test_the_height_is_that_in_the_image(rng):
     agrees(TIGHT, of_image, points, density, [5, 90], span)
     agrees(UnbalancedOTLoss(image_height=False, **settings), of_crop, points, density, [5, 90], span)
     assert abs(of_image(density.ravel()) / of_crop(density.ravel()) - 1) > 0.01
+
+
+def test_the_height_and_the_unit_of_maps_that_are_padded(rng):
+    """Neither side is a multiple of that to which maps are padded; distances are shares of a side that is told."""
+    points, density = crowd(rng, 20, 13, 9)
+    for span, side in (((0.1, 0.9), None), ((0.5, 0.75), 200.0)):
+        reference = Paper(density.ravel(), perspective(points, 13, 9, 8, span=span, side=side))
+        agrees(TIGHT, reference, points, density, [0, 50, 116], span, side)
 
 
 def test_no_density_is_drawn_to_the_points(rng):
@@ -328,32 +339,51 @@ def test_negative_density_moves_nobody(loss, rng):
     _, lower = ours(loss, points, density - 0.1 * (density < 0))
     places = [3 * 12 + 4, 10 * 12 + 2]
     np.testing.assert_allclose((lower - gradient)[places], -0.2 * loss.tau, rtol=1e-3)
+    np.testing.assert_allclose(gradient[places], 2 * loss.tau * density.ravel()[places], atol=1e-6)
 
 
 def test_far_points_are_left(rng):
-    """A point thirty thousand pixels away is nobody's: all of it is missing."""
+    """A point thirty thousand pixels away is nobody's: all of it is missing, which costs tau."""
     points, density = crowd(rng, 10)
-    for loss in (TIGHT, REFERENCE, UnbalancedOTLoss(terms="transport,pixel,point", cost="exponential")):
+    for loss in (TIGHT, UnbalancedOTLoss(cost="exponential", tolerance=1e-3, max_iterations=1000)):
         near, _ = ours(loss, points, density)
         far, gradient = ours(loss, np.concatenate([points, [[3e4, -3e4]]]), density)
-        assert np.all(np.isfinite(gradient)) and far > near
+        assert np.all(np.isfinite(gradient)) and far - near == pytest.approx(TAU, rel=1e-2)
+    near, _ = ours(REFERENCE, points, density)
+    far, gradient = ours(REFERENCE, np.concatenate([points, [[3e4, -3e4]]]), density)
+    # There also `(rho + epsilon / 2) * (1 - exp(-g / rho))`, with g as large as the cost.
+    assert np.all(np.isfinite(gradient)) and far - near == pytest.approx(0.1 + RHO + 0.005, rel=1e-2)
 
 
-def test_one_trace_for_each_bucket(rng):
-    """Sizes of maps, batches and numbers of points are not traced again."""
+@pytest.mark.parametrize("distance", [500.0, 1e3, 1e4, 1e6])
+def test_far_points_take_no_more_iterations(distance, rng):
+    points, density = crowd(rng, 63, 32, 32)
+    points = np.concatenate([points, [[distance, distance]]])
+    cost = transport_cost(tf.constant(points[None], tf.float32), 32, 32, 8, "perspective")
+    result = unbalanced_sinkhorn(
+        np.float32(density).reshape(1, -1) + 1e-8, np.ones((1, 64), "float32"), cost, 0.005, 0.5
+    )
+    assert result.converged.numpy().all() and result.iterations.numpy() < 60
+
+
+def test_few_traces(rng):
+    """Not one for each size of maps and batches, and each number of points."""
     loss = UnbalancedOTLoss()
-    for people in (3, 16, 40, 64, 5):
-        points, density = crowd(rng, people)
-        ours(loss, points, density)
-    assert loss._compiled.experimental_get_tracing_count() <= 2
+    for people, height, width in ((3, 16, 12), (16, 13, 9), (40, 16, 12), (64, 30, 20), (5, 8, 8), (9, 24, 40)):
+        points, density = crowd(rng, people, height, width)
+        for batch in (1, 2, 3):
+            y_true = {"points": np.float32([points] * batch), "point_mask": np.ones((batch, people), "float32")}
+            loss.call(y_true, tf.constant(np.float32([density] * batch)[..., None]))
+    assert loss._compiled.experimental_get_tracing_count() <= 4
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epsilon": 0.0}, "`epsilon` must be positive. Received: epsilon=0.0"),
-        ({"tau": -1.0}, "`tau` must be positive. Received: tau=-1.0"),
+        ({"epsilon": 0.0}, "`epsilon` must be positive and finite. Received: epsilon=0.0"),
+        ({"tau": -1.0}, "`tau` must be positive and finite. Received: tau=-1.0"),
         ({"rho": float("nan")}, "`rho` must be positive"),
+        ({"epsilon": float("inf")}, "Received: epsilon=inf"),
         ({"eta_far": 0.0}, "`eta_far` must be positive"),
         ({"cost": "manhattan"}, "`cost` must be one of .* Received: cost='manhattan'"),
         ({"pixel": "l3"}, "`pixel` must be one of .* Received: pixel='l3'"),

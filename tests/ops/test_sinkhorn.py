@@ -174,8 +174,15 @@ def test_an_example_that_is_not_finite_leaves_the_others_alone():
     result = unbalanced_sinkhorn(a, b, cost, 0.005, 0.5)
     assert result.converged.numpy().tolist() == [False, True]
     np.testing.assert_allclose(result.f[1], alone.f[0], atol=1e-3)
-    a[0, 0] = np.inf
-    assert unbalanced_sinkhorn(a, b, cost, 0.005, 0.5).converged.numpy().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("mass", [np.inf, np.nan, -1.0])
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_a_mass_that_is_none_leaves_the_others_alone(side, mass):
+    a, b, cost = problem(50, 40, batch=2)
+    {"a": a, "b": b}[side][0, 0] = mass
+    result = unbalanced_sinkhorn(a, b, cost, 0.005, 0.5)
+    assert result.converged.numpy().tolist() == [False, True]
 
 
 @pytest.mark.parametrize("known", range(3))
@@ -207,7 +214,7 @@ def test_runs_in_a_graph_of_any_shape():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"epsilon": 0.0}, "`epsilon` must be positive. Received: epsilon=0.0"),
+        ({"epsilon": 0.0}, "`epsilon` must be positive and finite. Received: epsilon=0.0"),
         ({"epsilon": float("nan")}, "`epsilon` must be positive"),
         ({"rho": -1.0}, "`rho` must be positive, or None. Received: rho=-1.0"),
         ({"regularization": "l2"}, "`regularization` must be one of .* Received: 'l2'"),

@@ -40,7 +40,7 @@ def points_of(y_true) -> tuple[tf.Tensor, tf.Tensor]:
 
 def missing_to_power_of_two(number: tf.Tensor, smallest: int = 1) -> tf.Tensor:
     """Returns what a number lacks to the next power of two, so that there are few shapes to compile."""
-    powers = tf.constant([smallest << doublings for doublings in range(20)])
+    powers = tf.constant([smallest << doublings for doublings in range(31)])
     return powers[tf.searchsorted(powers, [number])[0]] - number
 
 
@@ -55,9 +55,12 @@ def finite(density) -> tf.Tensor:
     It does not stop in a graph that is compiled as a whole (`jit_compile=True`), where TensorFlow leaves checks out.
 
     Raises:
-      tf.errors.InvalidArgumentError: if it is not.
+      ValueError: if it is not of shape (batch, h, w, 1).
+      tf.errors.InvalidArgumentError: if it is not finite.
     """
     density = tf.convert_to_tensor(density)
+    if density.shape.rank not in (None, 4) or density.shape[-1:] not in ((None,), (1,)):
+        raise ValueError(f"`y_pred` must be a density (batch, h, w, 1). Received: shape {density.shape}.")
     if density.dtype in (tf.float16, tf.bfloat16):
         density = tf.cast(density, tf.float32)
     return tf.debugging.check_numerics(density, "the density is not finite")

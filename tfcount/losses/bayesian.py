@@ -17,7 +17,8 @@ class BayesianLoss(keras.losses.Loss):
     image without points costs `|sum(a)|`.
 
     Source: Ma et al., "Bayesian loss for crowd count estimation with point supervision", ICCV 2019. Differs from the
-    paper: the background is as far as in the authors' code, a whole side, not 15 % of it.
+    paper: the background is a whole side away, as in the authors' code, not 15 % of it; there it is the side of the
+    image that the crop was cut from, here that of the crop.
 
     Args:
       stride: side of a cell, pixels.

@@ -9,8 +9,10 @@ from tfcount.losses.annotations import finite, missing_to_power_of_two, pad_end,
 from tfcount.ops.sinkhorn import check_iterations, unbalanced_sinkhorn
 from tfcount.ops.transport_cost import COSTS, transport_cost
 
-# Masses below which a normalized density counts as nothing.
+# Added to the normalized density where the transport is sought: every cell must have some mass.
 _FLOOR = 1e-8
+# Derivatives by a density of fewer people are those by one of so many: shares of almost nothing change infinitely fast.
+_FEWEST = 0.01
 # Costs beyond this many epsilon are all alike: there the kernel of the authors' code is lost in its floor of 1e-16.
 _FARTHEST = math.log(1e16)
 # Of 1, 1.5, 1.8 and 1.9 that which needs fewest iterations where many are needed: 30 in place of 100 to 250.
@@ -31,7 +33,8 @@ class DMCountLoss(keras.losses.Loss):
     pixels at the published settings. Without that limit the derivatives are four to fifty times larger, and training
     at the published weight of the transport ended at nine times too many people.
 
-    Differentiation: the potentials of W are constant: its derivative by the normalized density is f.
+    Differentiation: the potentials of W are constant: its derivative by the normalized density is f. A density of less
+    than 0.01 people has the derivatives of one of 0.01, as its authors bound them.
 
     Args:
       stride: side of a cell, pixels.
@@ -70,8 +73,8 @@ class DMCountLoss(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
         if cost not in COSTS:
             raise ValueError(f"`cost` must be one of {COSTS}. Received: cost={cost!r}.")
-        if not epsilon > 0:
-            raise ValueError(f"`epsilon` must be positive. Received: epsilon={epsilon}.")
+        if not 0 < epsilon < math.inf:
+            raise ValueError(f"`epsilon` must be positive and finite. Received: epsilon={epsilon}.")
         check_iterations(tolerance, max_iterations)
         for argument, value in {"transport_weight": transport_weight, "variation_weight": variation_weight}.items():
             if not value >= 0:
@@ -89,7 +92,9 @@ class DMCountLoss(keras.losses.Loss):
         a = tf.reshape(density, [-1, height * width])
         positive = tf.maximum(a, 0.0)
         total = tf.reduce_sum(positive, 1, keepdims=True)
-        normalized = tf.math.divide_no_nan(positive, total)
+        shares = tf.stop_gradient(tf.math.divide_no_nan(positive, total))
+        # What is added is 0; it has the derivative of `positive / total`, where there are not too few people.
+        normalized = shares + (positive - shares * total) / tf.stop_gradient(tf.maximum(total, _FEWEST))
         target = tf.math.divide_no_nan(mask, people[:, None])
         extra = y_true if isinstance(y_true, dict) else {}
         side = extra.get("side")
@@ -101,7 +106,7 @@ class DMCountLoss(keras.losses.Loss):
         )
         cost = transport_cost(points, height, width, self.stride, self.cost, span=extra.get("span"), side=side)
         cost = tf.minimum(cost, _FARTHEST * self.epsilon)
-        sources = tf.stop_gradient(normalized) + _FLOOR
+        sources = shares + _FLOOR
         sources /= tf.reduce_sum(sources, 1, keepdims=True)
         result = unbalanced_sinkhorn(
             sources,

@@ -1,5 +1,7 @@
 """The generalized loss: what it costs to turn the predicted density into the annotated points."""
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -115,8 +117,8 @@ class UnbalancedOTLoss(keras.losses.Loss):
             "eta_far": eta_far,
             "eta_near": eta_near,
         }.items():
-            if not value > 0:
-                raise ValueError(f"`{argument}` must be positive. Received: {argument}={value}.")
+            if not 0 < value < math.inf:
+                raise ValueError(f"`{argument}` must be positive and finite. Received: {argument}={value}.")
         check_iterations(tolerance, max_iterations)
         for argument, choice, choices in (
             ("cost", cost, COSTS),
@@ -236,8 +238,8 @@ def _reference_terms(a, b, cost, real, loss):
     by_plan = tf.zeros_like(a)
     if "transport" in terms:
         theirs = tf.where(b > 0, 1 - tf.exp(-g / rho), 0.0)
-        value += (rho + epsilon / 2) * (tf.reduce_sum(a * own, 1) + tf.reduce_sum(theirs, 1))
-        gradient += (rho + epsilon / 2) * own
+        value += (rho + epsilon / 2) * (tf.reduce_sum(tf.maximum(a, 0.0) * own, 1) + tf.reduce_sum(theirs, 1))
+        gradient += (rho + epsilon / 2) * tf.where(a >= 0, own, 0.0)
     if "entropy" in terms:
         rows = tf.reduce_sum(plan, 2)
         # The sum of P * log P over the points; the mean is over all pairs.

@@ -1,5 +1,6 @@
 """Entropic unbalanced optimal transport: generalized Sinkhorn iterations, over-relaxed, in the exponential domain."""
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -25,7 +26,7 @@ class SinkhornResult(NamedTuple):
       g: `(batch, m)` potentials of the targets, likewise.
       iterations: `()` int32, what was needed for the whole batch.
       residual: `(batch,)`, what another iteration, not over-relaxed, would have changed in the logarithm of the
-        scaling factors at most: 0.01 is one percent.
+        scaling factors at most: 0.01 is one percent; NaN where a mass is negative or not a number.
       converged: `(batch,)` bool, whether the residual is small enough.
     """
 
@@ -85,8 +86,8 @@ def unbalanced_sinkhorn(
     Raises:
       ValueError: if a number is out of its range.
     """
-    if not epsilon > 0:
-        raise ValueError(f"`epsilon` must be positive. Received: epsilon={epsilon}.")
+    if not 0 < epsilon < math.inf:
+        raise ValueError(f"`epsilon` must be positive and finite. Received: epsilon={epsilon}.")
     if rho is not None and not rho > 0:
         raise ValueError(f"`rho` must be positive, or None. Received: rho={rho}.")
     if regularization not in REGULARIZATIONS:
@@ -210,6 +211,9 @@ def _solve(a, b, cost, epsilon, inverse_rho, entropic, scaling, relaxation, tole
         absorb,
         [iteration, f + source, g + target, relaxation + zero, zero, zero + infinity, zero + infinity],
     )
+    # No mass at all is legal; a mass that is none must not pass for it.
+    legal = tf.reduce_all(a >= 0, 1) & tf.reduce_all(b >= 0, 1)
+    residual = tf.where(legal, residual, float("nan"))
     f, g = tf.where(has_a, f, -infinity), tf.where(has_b, g, -infinity)
     return f, g, iteration, residual, residual <= tolerance
 

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-# Largest exponent.
-_FARTHEST = 30.0
+# Largest exponent: nobody is moved that far, and costs many more times epsilon take many more iterations.
+_FARTHEST = 4.0
 
 COSTS = ("euclidean", "exponential", "perspective", "squared")
 
@@ -16,7 +16,7 @@ def transport_cost(
     With d the distance between the center of the cell and the point, divided by the longer side of the map:
     "euclidean": `d`; "squared": `d ** 2`; "exponential": `exp(d / eta[1]) - 1`; "perspective": `exp(d / eta) - 1` where
     eta goes from `eta[0]` at the top of the image, which is far, to `eta[1]` at the bottom, at the mean height of cell
-    and point.
+    and point. Exponents are 4 at most.
 
     Source: Wan et al., CVPR 2021, Eq. (4) and section 5.1. Differs from the paper: 1 is subtracted, as in the authors'
     code, for otherwise even a perfect map costs as much as it has people, and much of it is not transported.
@@ -61,6 +61,5 @@ def transport_cost(
 
             mean = 0.5 * (image_height(cells[0][None])[:, :, None] + image_height(points[..., 1])[:, None])
             slope = 1 / (eta[0] + (eta[1] - eta[0]) * mean)[:, :, None]
-        # Nobody is moved that far; what is infinite cannot be multiplied by zero.
         costs = tf.exp(tf.minimum(tf.sqrt(squared) * slope, _FARTHEST)) - (1.0 if shifted else 0.0)
     return tf.reshape(costs, [tf.shape(points)[0], height * width, tf.shape(points)[1]])
