@@ -73,7 +73,7 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
       FileNotFoundError: if there is nothing to resume, or no records.
       ValueError: if the run to resume has other flags, data, devices and config do not fit together, or images are held
         out of which nothing is known.
-      FloatingPointError: if a loss is not finite.
+      FloatingPointError: if a loss or a gradient is not finite.
     """
     if not config.data.dir:
         raise ValueError("--data_dir must name a folder of records, made by `python -m tfrecords_tools.build`.")
@@ -456,8 +456,8 @@ def _logging_to(path):
 
 
 def _not_finite(error, step, saved):
-    """Returns the error to raise for a loss that is not finite."""
-    found = re.search(r"(loss '\w+'|the density|a point|the mask of points) is not finite", str(error))
+    """Returns the error to raise for a loss, or what it depends on, that is not finite."""
+    found = re.search(r"(loss '\w+'|the gradient|the density|a point|the mask of points) is not finite", str(error))
     what = found[1] if found else "a value"
     if "point" in what:
         return FloatingPointError(
@@ -555,8 +555,11 @@ def read_run(model_dir: str) -> dict:
 
 
 def _read_json(path):
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}). Restore it from a copy, or train again.") from error
 
 
 def _write_json(path, value):

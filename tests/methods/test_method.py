@@ -92,6 +92,24 @@ def test_a_loss_that_is_not_finite_leaves_the_weights(rng):
     assert method.steps == 0 and int(method.optimizer.iterations.numpy()) == 0
 
 
+def test_a_gradient_that_is_not_finite_leaves_the_weights(rng):
+    """The loss is finite, and so is each derivative, but not the sum of their squares."""
+
+    class Steep(supervised.Supervised):
+        def compute_losses(self, batch, training):
+            count = tf.reduce_sum(self.counter(batch["image"]))
+            return {"steep": 1e30 * (count - tf.stop_gradient(count))[None]}
+
+    method = Steep(build_counter("mcnn"), None)
+    method.build_metrics(["steep"])
+    method.compile(optimizer=keras.optimizers.Adam(0.1, global_clipnorm=1.0), jit_compile=False)
+    before = [variable.numpy() for variable in method.trainable_variables]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the gradient is not finite"):
+        train(method, [batch(rng)])
+    for variable, value in zip(method.trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_the_whole_gradient_is_clipped(two_replicas, rng, replicas):
     """With plain SGD at rate 1 the step is the gradient: its norm is that of the clipping, on any number of devices."""

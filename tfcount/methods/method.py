@@ -116,8 +116,14 @@ class Method(keras.Model):
             present = [gradient for gradient in gradients if gradient is not None]
             summed = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, present))
             gradients = [gradient if gradient is None else next(summed) / replicas for gradient in gradients]
-        # A loss that is not finite, or a batch that does not come, stops the step before anything changes.
-        with tf.control_dependencies([loss]):
+        required = [loss]
+        # With scaled losses infinities are usual, and the optimizer leaves the step out.
+        if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            # Where the squares add up to infinity, clipping would make NaN of all.
+            norm = tf.linalg.global_norm(gradients)
+            required.append(tf.debugging.assert_all_finite(norm, "the gradient is not finite"))
+        # What is not finite, or a batch that does not come, stops the step before anything changes.
+        with tf.control_dependencies(required):
             self.optimizer.apply(gradients, variables)
             self._steps.assign_add(1)
             for name, value in {"loss": loss, **parts}.items():
