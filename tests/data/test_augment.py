@@ -47,6 +47,19 @@ def test_small_images_are_enlarged_with_their_points():
     np.testing.assert_allclose(result["sigma"], [16])
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_crops_know_where_they_lie_in_the_image(seed):
+    """Each row of the image has its number as its color: the crop has those of its `span`."""
+    image = np.broadcast_to(np.arange(80, dtype=np.uint8)[:, None, None], (80, 200, 3))
+    example = {**example_with_bright_points([[3, 4]], 80, 200), "image": tf.constant(image)}
+    result = augment.random_scaled_crop(example, 32, 0.5, 2.0, tf.constant([seed, 1]))
+    result = augment.random_flip(result, tf.constant([seed, 2]))
+    top, bottom = 80 * result["span"].numpy()
+    rows = top + (bottom - top) * (np.arange(32) + 0.5) / 32 - 0.5
+    # To a tenth of a row; antialiasing blurs the border.
+    np.testing.assert_allclose(result["image"].numpy()[3:-3, 5, 0], rows[3:-3], atol=0.1)
+
+
 def test_crops_share_out_the_points():
     """A point on the border between two crops belongs to exactly one of them."""
     example = example_with_bright_points([[10, 5]] * 3, 20, 20)

@@ -71,6 +71,7 @@ def test_division_shares_out_a_reduced_image(training):
         np.testing.assert_allclose(batch["density"].sum((1, 2, 3)), batch["count"], atol=1e-3)
         inside = batch["points"][batch["point_mask"] > 0]
         assert np.all((inside >= 0) & (inside <= 32))
+        np.testing.assert_array_equal(batch["span"], [[0, 0.5], [0, 0.5], [0.5, 1], [0.5, 1]])
     assert sum(batch["count"].sum() for batch in parts) == sum(row.points for row in training.records.rows)
     # The parts, put together, are the image.
     whole = dataclasses.replace(training, data=dataclasses.replace(data, division=1), batch_size=1)
