@@ -22,7 +22,7 @@ def write_file(path: str, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str, temporary: str) -> Iterator[str]:
-    """Moves what is written inside under a temporary name into place, or removes it where writing fails.
+    """Moves what is written inside under a temporary name into place, or removes it where writing fails or is stopped.
 
     Args:
       path: of the file.
@@ -31,7 +31,8 @@ def replacing(path: str, temporary: str) -> Iterator[str]:
     try:
         yield temporary
         os.replace(temporary, path)
-    except OSError:
+    except BaseException:
+        # Also where a signal ends the command.
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
         raise

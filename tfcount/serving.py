@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcount import evaluation, experiment
+from tfcount.data import schema
 from tfcount.data.augment import reduced_image
 from tfcount.data.streams import decode_image
 from tfcount.models.anchors import SUM, Anchors
@@ -100,15 +101,23 @@ def export(counter, output: str, threshold: float = evaluation.THRESHOLD) -> str
 
     Returns:
       The folder of the new version.
+
+    Raises:
+      OSError: if it cannot be written.
     """
     os.makedirs(output, exist_ok=True)
     version = max([0, *_versions(output)]) + 1
     temporary = os.path.join(output, f".writing-{version}")
     shutil.rmtree(temporary, ignore_errors=True)
     module = CountingModule(counter, threshold)
-    tf.saved_model.save(module, temporary, signatures={"serving_default": module.count, "density": module.density})
     target = os.path.join(output, str(version))
-    os.rename(temporary, target)
+    try:
+        tf.saved_model.save(module, temporary, signatures={"serving_default": module.count, "density": module.density})
+        os.rename(temporary, target)
+    except tf.errors.OpError as error:
+        raise OSError(f"{output!r} cannot be written to: is the disk full? ({' '.join(str(error).split())})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
@@ -184,6 +193,7 @@ def load(path: str | os.PathLike) -> LoadedCounter:
 
     Raises:
       FileNotFoundError: if there is neither.
+      ValueError: if the SavedModel is damaged, or of another version of tfcount.
 
     Example:
       >>> tfcount.load("savedmodels/sha").count("picture.jpg")
@@ -205,7 +215,12 @@ def load(path: str | os.PathLike) -> LoadedCounter:
             f"{path!r} holds neither a run of tfcount.train ({experiment.FLAGS}) nor a SavedModel of tfcount.export "
             "(saved_model.pb)."
         )
-    model = tf.saved_model.load(folder)
+    try:
+        model = tf.saved_model.load(folder)
+    except (OSError, IndexError, tf.errors.OpError) as error:
+        raise ValueError(
+            f"The SavedModel in {folder!r} is damaged: export it again. ({' '.join(str(error).split())})"
+        ) from error
     numbers = ("stride", "reach", "tile", "threshold", "limits", "anchors")
     if "density" not in model.signatures or not all(hasattr(model, name) for name in numbers):
         raise ValueError(
@@ -228,18 +243,29 @@ def load(path: str | os.PathLike) -> LoadedCounter:
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """Reads an image file of any kind that OpenCV knows, turned upright as its EXIF data say.
 
+    What records hold as it is, is decoded as training, evaluation and SavedModels do: decoders round the same JPEG by
+    up to 5 of 255 differently, which changes counts by a percent.
+
     Returns:
       `(height, width, 3)` uint8, RGB.
 
     Raises:
       FileNotFoundError: if the file does not exist.
-      ValueError: if it is not an image or is damaged.
+      ValueError: if it is not an image, is damaged or too large.
     """
     with open(path, "rb") as file:
-        encoded = np.frombuffer(file.read(), np.uint8)
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+        encoded = file.read()
+    image, reason = None, None
+    try:
+        if schema.is_plain_image(encoded):
+            return decode_image(encoded).numpy()
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
+    except (tf.errors.InvalidArgumentError, cv2.error) as error:
+        reason = error
     if image is None:
-        raise ValueError(f"{os.fspath(path)} cannot be read as an image: it is empty, damaged or of an unknown kind.")
+        raise ValueError(
+            f"{os.fspath(path)} cannot be read as an image: it is empty, damaged, too large or of an unknown kind."
+        ) from reason
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
