@@ -5,22 +5,28 @@ import json
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import tfcount
-from tfcount import evaluate, evaluation, experiment, serving
+from tfcount import evaluate, evaluation, experiment, files, predict, serving
 from tfcount.config import ExperimentConfig, TrainConfig
+from tfcount.data import schema
 from tfcount.data.records import Records
 from tfcount.data.streams import DataConfig
 from tfcount.models import build_counter
 
 ROOT = pathlib.Path(__file__).parent.parent
+# Not the one that counters have where nothing was held out.
+THRESHOLD = 0.02
 
 
 def command(module, *arguments, code=0):
@@ -42,6 +48,17 @@ def run(crowds, tmp_path_factory):
             ExperimentConfig(counter="mcnn", data=data, train=TrainConfig(steps=2, batch_size=4, learning_rate=1e-4)),
             folder,
         )
+    # As if there had been more validations: the best weights are neither the first nor the last.
+    path = os.path.join(folder, experiment.RUN)
+    content = experiment.read_run(folder)
+    best = content["validation"][-1]
+    worse = {**best, "val_mae": best["val_mae"] + 1}
+    content["validation"] = [
+        {**worse, "val_threshold": 0.3},
+        {**best, "val_threshold": THRESHOLD},
+        {**worse, "val_threshold": 0.4},
+    ]
+    pathlib.Path(path).write_text(json.dumps(content))
     return folder
 
 
@@ -78,9 +95,7 @@ def test_evaluate_localization(run, tmp_path):
     result = command("tfcount.evaluate", f"--model_dir={run}", f"--output={tmp_path}", "--localization")
     assert "heads at 4 pixels at most" in result.stdout and "UCF-QNRF, 1 to 100 pixels" in result.stdout
     localization = json.loads((tmp_path / "evaluation.json").read_text())["localization"]
-    validation = experiment.read_run(run)["validation"]
-    assert localization["images"] == 4
-    assert localization["threshold"] in [entry.get("val_threshold", 0.05) for entry in validation]
+    assert localization["images"] == 4 and localization["threshold"] == THRESHOLD
 
 
 def test_evaluate_needs_labels(crowds):
@@ -122,6 +137,88 @@ def test_predict(savedmodel, pictures, tmp_path):
         assert cv2.imread(str(tmp_path / f"{name}_overlay.jpg")) is not None
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "b.png"])
+def test_images_are_decoded_as_in_evaluation(name, pictures):
+    expected = tf.io.decode_image((pictures / name).read_bytes(), channels=3)
+    np.testing.assert_array_equal(serving.read_image(pictures / name), expected)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tiff"])
+def test_images_are_turned_upright(name, tmp_path):
+    pixels = np.full((40, 30, 3), 60, np.uint8)
+    pixels[:20, :15, 0] = 220
+    exif = Image.Exif()
+    exif[0x0112] = 6  # The stored pixels are to be turned clockwise.
+    Image.fromarray(pixels).save(tmp_path / name, exif=exif)
+    image = serving.read_image(tmp_path / name)
+    assert image.shape == (30, 40, 3)
+    assert np.abs(image - np.rot90(pixels, -1).astype(float)).mean() < 5
+
+
+def test_a_picture_too_large_to_decode(tmp_path):
+    header = struct.pack(">II5B", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    content = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    (tmp_path / "a.png").write_bytes(schema.PNG + content)
+    with pytest.raises(ValueError, match=r"a.png cannot be read as an image: it is empty, damaged, too large"):
+        serving.read_image(tmp_path / "a.png")
+
+
+def test_predict_writes_where_no_pictures_are(pictures, tmp_path):
+    arguments = ["--savedmodel=no/such", pictures]
+    result = command("tfcount.predict", f"--output={pictures}", *arguments, code=1)
+    assert f"Error: --output={pictures} holds the pictures" in result.stderr
+    (tmp_path / "file").touch()
+    result = command("tfcount.predict", f"--output={tmp_path / 'file'}", *arguments, code=1)
+    assert "file is a file. Give a folder." in result.stderr
+
+
+def test_find_images(tmp_path):
+    for name in ("b/c.jpg", "a/c.jpg", "a/x.PNG", "a/notes.txt", "a/inner.jpg/d.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    folders = [str(tmp_path / name) for name in "ab"]
+    found = predict.find_images([*folders, f"{tmp_path}/a/../b/c.jpg"])
+    assert [os.path.relpath(path, tmp_path) for path in found] == ["a/c.jpg", "a/x.PNG", "b/c.jpg"]
+    with pytest.raises(ValueError, match=r"\\udcff.jpg' is not a name in UTF-8.* rename it"):
+        (tmp_path / "a" / "\udcff.jpg").touch()
+        predict.find_images(folders)
+
+
+def test_overlays_have_names_of_their_own():
+    paths = ["/x/a_b/c.jpg", "/x/a/b/c.jpg", "/y/d.jpg"]
+    assert list(predict._overlay_names(paths).items()) == [
+        ("/x/a_b/c.jpg", "x_a_b_c.jpg_overlay"),
+        ("/x/a/b/c.jpg", "x_a_b_c.jpg__overlay"),
+        ("/y/d.jpg", "d.jpg_overlay"),
+    ]
+
+
+def test_dots_lie_on_the_people():
+    image = np.zeros((160, 400, 3), np.uint8)
+    drawn = predict.draw_overlay(image, np.zeros((20, 50)), 8, 1.0, np.array([[200.5, 80.5]]))
+    strip = len(drawn) - 160
+    weights = drawn[strip:, :, 1].astype(float)
+    rows, columns = np.mgrid[:160, :400]
+    assert (weights * columns).sum() / weights.sum() == pytest.approx(200, abs=0.05)
+    assert (weights * rows).sum() / weights.sum() == pytest.approx(80, abs=0.05)
+
+
+def test_noise_is_not_drawn_as_a_crowd():
+    """But what little a map that only ranks shows is."""
+    image = np.zeros((160, 400, 3), np.uint8)
+    noise = np.full((20, 50), 2e-4)
+    assert predict.draw_overlay(image, noise, 8, 0.2, np.zeros((0, 2)))[-160:].max() < 30
+    assert predict.draw_overlay(image, noise, 8, 0.2, None)[-160:].max() > 100
+
+
+def test_narrow_pictures_have_whole_titles():
+    drawn = predict.draw_overlay(np.zeros((160, 8, 3), np.uint8), np.zeros((20, 1)), 8, 1.0, np.zeros((0, 2)))
+    assert drawn.shape[1] > 100 and drawn[:-160, -1].max() == 24
+
+
 def test_predict_passes_over_what_is_no_image(savedmodel, pictures, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     (tmp_path / "empty.jpg").touch()
@@ -137,6 +234,8 @@ def test_load_counts_alike_from_run_and_savedmodel(run, savedmodel, pictures):
     count = tfcount.load(run).count(path)
     assert tfcount.load(savedmodel).count(str(path)) == pytest.approx(count, rel=1e-4)
     assert tfcount.load(savedmodel / "1").count(path) == pytest.approx(count, rel=1e-4)
+    assert tfcount.load(run).threshold == THRESHOLD
+    assert tfcount.load(savedmodel).threshold == pytest.approx(THRESHOLD)
     density = tfcount.load(savedmodel).density(serving.read_image(path))
     assert density.shape == (10, 15) and density.sum() == pytest.approx(count, rel=1e-4)
 
@@ -152,7 +251,7 @@ model = tf.saved_model.load(sys.argv[1])
 encoded = tf.constant([open(path, "rb").read() for path in sys.argv[2:]])
 print(json.dumps(model.signatures["serving_default"](image_bytes=encoded)["count"].numpy().tolist()))
 """
-    files = [str(pictures / name) for name in ("b.png", "grey.PNG")]
+    files = [str(pictures / name) for name in ("a.jpg", "b.png", "grey.PNG")]
     result = subprocess.run(
         [sys.executable, "-c", program, str(savedmodel / "1"), *files], capture_output=True, text=True, check=True
     )
@@ -211,6 +310,36 @@ def test_export_adds_versions(tmp_path):
     assert [serving.export(counter, str(tmp_path)) for _ in range(2)] == [str(tmp_path / "1"), str(tmp_path / "2")]
     assert sorted(os.listdir(tmp_path)) == ["1", "2"]
     assert tfcount.load(tmp_path).stride == 4
+
+
+def test_export_leaves_nothing_half_written(tmp_path, monkeypatch):
+    def full(model, folder, signatures):
+        os.makedirs(folder)
+        raise tf.errors.OutOfRangeError(None, None, "no space")
+
+    monkeypatch.setattr(tf.saved_model, "save", full)
+    with pytest.raises(OSError, match=r"cannot be written to: is the disk full\? .*no space"):
+        serving.export(build_counter("mcnn"), str(tmp_path))
+    assert os.listdir(tmp_path) == []
+
+
+def test_damaged_savedmodels_and_runs(run, savedmodel, tmp_path):
+    shutil.copytree(savedmodel / "1", tmp_path / "1")
+    data = tmp_path / "1" / "variables" / "variables.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"The SavedModel in '.*1' is damaged: export it again"):
+        tfcount.load(tmp_path)
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "run.json").write_text('{"seed": ')
+    with pytest.raises(ValueError, match=r"run.json is damaged \(.*\). Restore it from a copy, or train again"):
+        tfcount.load(tmp_path / "run")
+
+
+def test_files_are_complete_or_not_there(tmp_path):
+    with pytest.raises(KeyboardInterrupt), files.replacing(tmp_path / "a", tmp_path / "b") as temporary:
+        temporary.touch()
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ if __name__ == "__main__":
     flags.DEFINE_bool(
         "localization",
         False,
-        "Also measure the points that the counter finds, in pixels of the images as they are counted.",
+        "Also measure the points that the counter finds, in pixels of the images as the records hold them.",
     )
     flags.DEFINE_string(
         "output",

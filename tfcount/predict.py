@@ -1,5 +1,6 @@
 """Counts and finds people in pictures: `python -m tfcount.predict --savedmodel=savedmodels/sha picture.jpg folder/`."""
 
+import collections
 import json
 import os
 import sys
@@ -17,6 +18,8 @@ from tfcount.models.anchors import SUM
 
 # Rows of cells that are drawn at a time.
 _BAND = 64
+# What is drawn at full strength has at least so many people a cell.
+_FAINTEST = 0.02
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -24,8 +27,11 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 def main(argv):
     """Prints a table of counts, and writes overlays and JSON files if asked to; 1 if a picture could not be read."""
     paths = find_images(argv[1:])
-    counter = serving.load(flags.FLAGS.savedmodel)
     output = flags.FLAGS.output
+    if output:
+        _check_output(output, argv[1:])
+    names = _overlay_names(paths)
+    counter = serving.load(flags.FLAGS.savedmodel)
     counts, people, failures = {}, {}, 0
     width = max(len(path) for path in paths)
     for path in tqdm.tqdm(paths, unit="image", disable=len(paths) == 1, leave=False):
@@ -50,7 +56,7 @@ def main(argv):
             # JPEG ends at 65,535 pixels a side.
             extension = ".jpg" if max(drawn.shape) < 65_500 else ".png"
             encoded = cv2.imencode(extension, drawn[..., ::-1])[1].tobytes()
-            write_file(os.path.join(output, _overlay_name(path, paths) + extension), encoded)
+            write_file(os.path.join(output, names[path] + extension), encoded)
     if len(counts) > 1:
         sys.stdout.write(f"{f'{len(counts)} images':<{width}}  {sum(counts.values()):>10.1f}\n")
     if output:
@@ -60,11 +66,22 @@ def main(argv):
     return 1 if failures else 0
 
 
+def _check_output(output, arguments):
+    """Makes the folder of the outputs; raises ValueError if these would be counted as pictures, or cannot be there."""
+    if os.path.realpath(output) in map(os.path.realpath, arguments):
+        raise ValueError(
+            f"--output={output} holds the pictures: its overlays would be counted too. Give another folder."
+        )
+    if os.path.exists(output) and not os.path.isdir(output):
+        raise ValueError(f"--output={output} is a file. Give a folder.")
+    os.makedirs(output, exist_ok=True)
+
+
 def find_images(arguments) -> list[str]:
     """Returns the image files among the arguments, and those directly inside the folders among them, sorted.
 
     Raises:
-      ValueError: if there are no arguments, or a folder holds no image.
+      ValueError: if there are no arguments, a folder holds no image, or a name is not UTF-8.
       FileNotFoundError: if a path does not exist.
     """
     if not arguments:
@@ -72,14 +89,20 @@ def find_images(arguments) -> list[str]:
     paths = []
     for argument in arguments:
         if os.path.isdir(argument):
-            inside = sorted(name for name in os.listdir(argument) if name.lower().endswith(EXTENSIONS))
+            inside = [os.path.join(argument, name) for name in sorted(os.listdir(argument))]
+            inside = [path for path in inside if path.lower().endswith(EXTENSIONS) and os.path.isfile(path)]
             if not inside:
                 raise ValueError(f"{argument!r} holds no image ({', '.join(EXTENSIONS)}).")
-            paths += [os.path.join(argument, name) for name in inside]
+            paths += inside
         elif os.path.isfile(argument):
             paths.append(argument)
         else:
             raise FileNotFoundError(f"{argument!r} does not exist.")
+    for path in paths:
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{path!a} is not a name in UTF-8, which JSON files need: rename it.") from error
     return list({os.path.abspath(path): path for path in paths}.values())
 
 
@@ -94,19 +117,22 @@ def draw_overlay(image, density, stride: int, count: float, points) -> np.ndarra
       points: `(n, 2)` people, (x, y) in pixels, or None of a map that only ranks, which does not show where they are.
 
     Returns:
-      `(height + strip, width, 3)` uint8, RGB.
+      `(height + strip, width, 3)` uint8, RGB; wider where the numbers need it.
     """
     height, width = image.shape[:2]
     scale = max(0.4, min(width, 1600) / 1000)
     strip = round(34 * scale) + 6
-    drawn = np.full((strip + height, width, 3), 24, np.uint8)
     origin = (round(8 * scale), strip - round(10 * scale) - 2)
     title = f"{count:.1f} people"
     if points is not None:
         title += f", {len(points)} found one by one"
+    title_width = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0] + 2 * origin[0]
+    drawn = np.full((strip + height, max(width, title_width), 3), 24, np.uint8)
     cv2.putText(drawn[:strip], title, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255,) * 3, 1, cv2.LINE_AA)
-    # The 99.5th percentile, not the maximum: one bright cell must not hide the rest.
-    relative = np.clip(density / max(float(np.quantile(density, 0.995)), 1e-3), 0, 1)
+    # The 99.5th percentile, not the maximum: one bright cell must not hide the rest. Nor may noise where nobody is look
+    # like a crowd; maps that only rank have another unit.
+    faintest = _FAINTEST if points is not None else 1e-6
+    relative = np.clip(density / max(float(np.quantile(density, 0.995)), faintest), 0, 1)
     relative = np.pad(relative, ((1, 1), (0, 0)), mode="edge")
     # Some rows of cells at a time, with their neighbors: a large image as floats would take gigabytes.
     for first in range(0, len(density), _BAND):
@@ -117,21 +143,27 @@ def draw_overlay(image, density, stride: int, count: float, points) -> np.ndarra
         shown = cv2.resize(band, size, interpolation=cv2.INTER_LINEAR)[stride : stride + len(pixels), :width]
         heat = matplotlib.colormaps["inferno"](shown)[..., :3] * 255
         opacity = 0.75 * np.sqrt(shown)[..., None]
-        drawn[strip:][part] = pixels * (1 - opacity) + heat * opacity
+        drawn[strip:, :width][part] = pixels * (1 - opacity) + heat * opacity
     radius = max(1, round(2 * scale))
-    # A sixteenth of a pixel is OpenCV's finest position.
-    for x, y in np.round(16 * np.reshape([] if points is None else points, (-1, 2))).astype(int).tolist():
+    # A sixteenth of a pixel is OpenCV's finest position; the center of pixel i is at i + 0.5 here and at i in OpenCV.
+    for x, y in np.round(16 * (np.reshape([] if points is None else points, (-1, 2)) - 0.5)).astype(int).tolist():
         for size, color in ((radius + 1, (0, 0, 0)), (radius, (90, 255, 120))):
-            cv2.circle(drawn[strip:], (x, y), 16 * size, color, -1, cv2.LINE_AA, 4)
+            cv2.circle(drawn[strip:, :width], (x, y), 16 * size, color, -1, cv2.LINE_AA, 4)
     return drawn
 
 
-def _overlay_name(path, paths):
-    """Returns a file name for an overlay, without extension, that no other picture has."""
-    name = os.path.basename(path)
-    if sum(os.path.basename(other) == name for other in paths) > 1:
-        name = os.path.abspath(path).replace(os.sep, "_").lstrip("_")
-    return f"{name}_overlay"
+def _overlay_names(paths):
+    """Returns the name of the overlay of each picture, without extension; no two are alike."""
+    pictures = collections.Counter(os.path.basename(path) for path in paths)
+    names: dict[str, str] = {}
+    for path in paths:
+        name = os.path.basename(path)
+        if pictures[name] > 1:
+            name = os.path.abspath(path).replace(os.sep, "_").lstrip("_")
+        while name in names:
+            name += "_"
+        names[name] = path
+    return {path: f"{name}_overlay" for name, path in names.items()}
 
 
 if __name__ == "__main__":
