@@ -5,7 +5,7 @@ epsilon, cost and terms, iterated until our largest fixed-point residual is that
 points; at least 5. Both have the same two threads and the same density.
 
 Beside it: the solver of POT alone, for as many iterations as ours; the paper's formulation until its value is 1e-3 from
-the converged one, plain and over-relaxed; memory.
+the converged one, plain and over-relaxed, and at the tolerance of training; memory.
 """
 
 import os
@@ -204,8 +204,8 @@ def main():
         )
     print("residual: the largest change of the logarithm of a scaling factor that another iteration would make")
 
-    print("\npaper's formulation, epsilon 0.005: iterations to 1e-3 of the converged value, and what the loss does")
-    print(f"{'points':>6}{'plain':>7}{'over-relaxed':>14}{'ms':>8}{'off by':>9}")
+    print("\npaper's formulation, epsilon 0.005: iterations and time to 1e-3 of the converged value, and as in training")
+    print(f"{'points':>6}{'plain':>7}{'over-relaxed':>14}{'ms':>8}{'training: ms':>14}{'off by':>9}")
     for people in POINTS:
         points, density = problem(people)
         compute, solve = ours(points, density)
@@ -218,10 +218,11 @@ def main():
                 return abs(equation_1(points, density, result) / exact - 1)
 
             iterations[name] = fewest(error)
-        seconds = medians({"ours": compute}, REPEATS)["ours"]
+        enough, _ = ours(points, density, tolerance=1e-9, max_iterations=iterations["over-relaxed"])
+        seconds = medians({"enough": enough, "default": compute}, REPEATS)
         print(
-            f"{people:>6}{iterations['plain']:>7}{iterations['over-relaxed']:>14}{1e3 * seconds:>8.1f}"
-            f"{abs(compute()[0] / exact - 1):>9.1e}"
+            f"{people:>6}{iterations['plain']:>7}{iterations['over-relaxed']:>14}{1e3 * seconds['enough']:>8.1f}"
+            f"{1e3 * seconds['default']:>14.1f}{abs(compute()[0] / exact - 1):>9.1e}"
         )
     print(f"\nmemory for {MEMORY_CELLS} x {MEMORY_CELLS} cells and {MEMORY_POINTS} points: {memory:.1f} such matrices")
     finish(ratios[MEASURED], BOUND, largest=False)
