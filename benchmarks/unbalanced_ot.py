@@ -204,7 +204,7 @@ def main():
         )
     print("residual: the largest change of the logarithm of a scaling factor that another iteration would make")
 
-    print("\npaper's formulation, epsilon 0.005: iterations and time to 1e-3 of the converged value, and as in training")
+    print("\npaper's formulation, epsilon 0.005: iterations and time to 1e-3 of its value, and as in training")
     print(f"{'points':>6}{'plain':>7}{'over-relaxed':>14}{'ms':>8}{'training: ms':>14}{'off by':>9}")
     for people in POINTS:
         points, density = problem(people)
