@@ -17,7 +17,7 @@ _MULTIPLE = 32
 _TRIES = 100
 
 # Batches are padded to one of these numbers of points: few shapes, so few compilations.
-_BUCKETS = tuple(16 << doublings for doublings in range(16))
+_BUCKETS = tuple(16 << doublings for doublings in range(26))
 
 
 @dataclasses.dataclass(frozen=True)

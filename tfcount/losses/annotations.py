@@ -38,9 +38,9 @@ def points_of(y_true) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.debugging.check_numerics(points, "a point is not finite"), mask
 
 
-def missing_to_power_of_two(number: tf.Tensor, smallest: int = 1) -> tf.Tensor:
+def missing_to_power_of_two(number: tf.Tensor) -> tf.Tensor:
     """Returns what a number lacks to the next power of two, so that there are few shapes to compile."""
-    powers = tf.constant([smallest << doublings for doublings in range(31)])
+    powers = tf.constant([1 << doublings for doublings in range(31)])
     return powers[tf.searchsorted(powers, [number])[0]] - number
 
 
@@ -59,7 +59,7 @@ def finite(density) -> tf.Tensor:
       tf.errors.InvalidArgumentError: if it is not finite.
     """
     density = tf.convert_to_tensor(density)
-    if density.shape.rank not in (None, 4) or density.shape[-1:] not in ((None,), (1,)):
+    if density.shape.rank is not None and (density.shape.rank != 4 or density.shape[3] not in (None, 1)):
         raise ValueError(f"`y_pred` must be a density (batch, h, w, 1). Received: shape {density.shape}.")
     if density.dtype in (tf.float16, tf.bfloat16):
         density = tf.cast(density, tf.float32)

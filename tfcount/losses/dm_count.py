@@ -11,7 +11,7 @@ from tfcount.ops.transport_cost import COSTS, transport_cost
 
 # Added to the normalized density where the transport is sought: every cell must have some mass.
 _FLOOR = 1e-8
-# Derivatives by a density of fewer people are those by one of so many: shares of almost nothing change infinitely fast.
+# Derivatives by a density of fewer people are those by one of so many.
 _FEWEST = 0.01
 # Costs beyond this many epsilon are all alike: there the kernel of the authors' code is lost in its floor of 1e-16.
 _FARTHEST = math.log(1e16)
@@ -34,7 +34,7 @@ class DMCountLoss(keras.losses.Loss):
     at the published weight of the transport ended at nine times too many people.
 
     Differentiation: the potentials of W are constant: its derivative by the normalized density is f. A density of less
-    than 0.01 people has the derivatives of one of 0.01, as its authors bound them.
+    than 0.01 people has the derivatives of one of 0.01: shares of it would change without bound.
 
     Args:
       stride: side of a cell, pixels.
