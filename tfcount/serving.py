@@ -243,8 +243,8 @@ def load(path: str | os.PathLike) -> LoadedCounter:
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """Reads an image file of any kind that OpenCV knows, turned upright as its EXIF data say.
 
-    What records hold as it is, is decoded as training, evaluation and SavedModels do: decoders round the same JPEG by
-    up to 5 of 255 differently, which changes counts by a percent.
+    What records hold as it is, is decoded as training, evaluation and SavedModels do: decoders round the same JPEG
+    differently, by enough to change counts.
 
     Returns:
       `(height, width, 3)` uint8, RGB.
