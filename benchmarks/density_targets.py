@@ -10,7 +10,7 @@ import tensorflow as tf
 from scipy.ndimage import gaussian_filter
 
 from tfcount.data import streams
-from tfcount.data.records import Records
+from tfcount.records.folder import Records
 from tfcount.ops.density import adaptive_sigma, density_map
 
 IMAGES = 3

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcount.data import streams
-from tfcount.data.records import Records
+from tfcount.records.folder import Records
 from tfcount.models import build_counter
 from tfcount.models.l2sm import SCALES
 

@@ -15,7 +15,7 @@ import numpy as np
 from tfcount import evaluation, experiment
 from tfcount.config import ExperimentConfig, TrainConfig
 from tfcount.data import streams
-from tfcount.data.records import Records
+from tfcount.records.folder import Records
 from tfcount.data.streams import DataConfig
 from tfcount.methods import ranking
 from tfcount.metrics import counting

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfcount import experiment
 from tfcount.config import EncoderConfig, ExperimentConfig
-from tfcount.data.records import Records
+from tfcount.records.folder import Records
 from tfcount.data.streams import DensityConfig, TrainingData
 from tfcount.methods import METHODS
 from tfcount.models import build_counter

@@ -15,7 +15,7 @@ import numpy as np
 
 from tfcount import evaluation, experiment
 from tfcount.data import streams
-from tfcount.data.records import Records
+from tfcount.records.folder import Records
 from tfcount.models import build_counter
 from tfcount.ops.tiling import density_in_tiles
 from tfcount.serving import LoadedCounter

@@ -22,9 +22,7 @@ from tfcount import evaluation
 from tfcount.callbacks import averaged_weights
 from tfcount.config import TrainConfig
 from tfcount.data import streams
-from tfcount.data.records import Records
 from tfcount.experiment import build_optimizer
-from tfcount.files import write_file
 from tfcount.labeling import ranking_pairs
 from tfcount.methods import ranking
 from tfcount.metrics import counting
@@ -32,6 +30,8 @@ from tfcount.models import anchors
 from tfcount.models.counter import Counter
 from tfcount.models.resnet50 import resnet50
 from tfcount.pictures import to_png
+from tfcount.records.files import write_file
+from tfcount.records.folder import Records
 
 OUTPUT = pathlib.Path(__file__).resolve().parent / "ranking_questions"
 QUESTIONS = (50, 150, 500, 1500, 5000)

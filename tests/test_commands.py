@@ -5,24 +5,21 @@ import json
 import os
 import pathlib
 import shutil
-import struct
 import subprocess
 import sys
-import zlib
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 import tfcount
-from tfcount import evaluate, evaluation, experiment, files, predict, serving
+from tfcount import evaluate, evaluation, experiment, predict, serving
 from tfcount.config import ExperimentConfig, TrainConfig
-from tfcount.data import schema
-from tfcount.data.records import Records
 from tfcount.data.streams import DataConfig
 from tfcount.models import build_counter
+from tfcount.records import images
+from tfcount.records.folder import Records
 
 ROOT = pathlib.Path(__file__).parent.parent
 # Not the one that counters have where nothing was held out.
@@ -137,35 +134,6 @@ def test_predict(savedmodel, pictures, tmp_path):
         assert cv2.imread(str(tmp_path / f"{name}_overlay.jpg")) is not None
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "b.png"])
-def test_images_are_decoded_as_in_evaluation(name, pictures):
-    expected = tf.io.decode_image((pictures / name).read_bytes(), channels=3)
-    np.testing.assert_array_equal(serving.read_image(pictures / name), expected)
-
-
-@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tiff"])
-def test_images_are_turned_upright(name, tmp_path):
-    pixels = np.full((40, 30, 3), 60, np.uint8)
-    pixels[:20, :15, 0] = 220
-    exif = Image.Exif()
-    exif[0x0112] = 6  # The stored pixels are to be turned clockwise.
-    Image.fromarray(pixels).save(tmp_path / name, exif=exif)
-    image = serving.read_image(tmp_path / name)
-    assert image.shape == (30, 40, 3)
-    assert np.abs(image - np.rot90(pixels, -1).astype(float)).mean() < 5
-
-
-def test_a_picture_too_large_to_decode(tmp_path):
-    header = struct.pack(">II5B", 100_000, 100_000, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
-    content = b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
-    (tmp_path / "a.png").write_bytes(schema.PNG + content)
-    with pytest.raises(ValueError, match=r"a.png cannot be read as an image: it is empty, damaged, too large"):
-        serving.read_image(tmp_path / "a.png")
-
-
 def test_predict_writes_where_no_pictures_are(pictures, tmp_path):
     arguments = ["--savedmodel=no/such", pictures]
     result = command("tfcount.predict", f"--output={pictures}", *arguments, code=1)
@@ -236,7 +204,7 @@ def test_load_counts_alike_from_run_and_savedmodel(run, savedmodel, pictures):
     assert tfcount.load(savedmodel / "1").count(path) == pytest.approx(count, rel=1e-4)
     assert tfcount.load(run).threshold == THRESHOLD
     assert tfcount.load(savedmodel).threshold == pytest.approx(THRESHOLD)
-    density = tfcount.load(savedmodel).density(serving.read_image(path))
+    density = tfcount.load(savedmodel).density(images.read_pixels(path))
     assert density.shape == (10, 15) and density.sum() == pytest.approx(count, rel=1e-4)
 
 
@@ -333,13 +301,6 @@ def test_damaged_savedmodels_and_runs(run, savedmodel, tmp_path):
     (tmp_path / "run" / "run.json").write_text('{"seed": ')
     with pytest.raises(ValueError, match=r"run.json is damaged \(.*\). Restore it from a copy, or train again"):
         tfcount.load(tmp_path / "run")
-
-
-def test_files_are_complete_or_not_there(tmp_path):
-    with pytest.raises(KeyboardInterrupt), files.replacing(tmp_path / "a", tmp_path / "b") as temporary:
-        temporary.touch()
-        raise KeyboardInterrupt
-    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(

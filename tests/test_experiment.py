@@ -260,7 +260,7 @@ def test_it_learns(crowds, tmp_path):
     """The error on the test images falls below half of what always answering the mean gives."""
     from tfcount import evaluation
     from tfcount.data import streams
-    from tfcount.data.records import Records
+    from tfcount.records.folder import Records
 
     longer = config(crowds, steps=600, batch_size=8, learning_rate=1e-3, validation_interval=600, ema=0.98)
     longer = dataclasses.replace(longer, density=dataclasses.replace(longer.density, loss="block_count"))

@@ -12,9 +12,9 @@ import numpy as np
 from absl import flags
 
 import tfcount.flags
-from tfcount.files import write_file
 from tfcount.metrics import counting
 from tfcount.pictures import compare_on, to_png
+from tfcount.records.files import write_file
 
 PREDICTIONS = "predictions.csv"
 # With fewer images, a bootstrap interval is that of chance.

@@ -14,10 +14,11 @@ from absl import flags
 
 import tfcount.flags
 from tfcount import evaluation, experiment, pictures
-from tfcount.data import schema, streams
-from tfcount.data.records import Records
-from tfcount.files import write_file
+from tfcount.data import streams
 from tfcount.models.anchors import SUM
+from tfcount.records import schema
+from tfcount.records.files import write_file
+from tfcount.records.folder import Records, read_index, read_manifest
 
 _WORST = 4
 
@@ -31,7 +32,7 @@ def main(argv):
         raise ValueError(f"--localization needs a density, and the map of {values.model_dir!r} only ranks images.")
     records = Records.open(values.data_dir or config.data.dir, values.split)
     _check_labels(records, values.split, values.localization)
-    manifest = schema.read_manifest(records.folder)
+    manifest = read_manifest(records.folder)
     bar = tqdm.tqdm(
         streams.evaluation(records, config.data), total=len(records.rows), unit="image", desc=values.split, leave=False
     )
@@ -42,7 +43,7 @@ def main(argv):
         threshold = experiment.read_threshold(values.model_dir)
         summary["localization"] = evaluation.summarize_localization(results, threshold)
     if "train" in manifest["splits"]:
-        train_counts = [row.count for row in schema.read_index(records.folder, "train")]
+        train_counts = [row.count for row in read_index(records.folder, "train")]
         truth = [result.ground_truth for result in results]
         summary["mean_count_mae"] = evaluation.mean_count_mae(train_counts, truth)
     if ranks:

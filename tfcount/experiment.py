@@ -25,13 +25,14 @@ import tensorflow as tf
 
 from tfcount import callbacks, evaluation, flags
 from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
-from tfcount.data import feature_cache, schema, streams
-from tfcount.data.records import Records
-from tfcount.files import write_file
+from tfcount.data import feature_cache, streams
 from tfcount.methods import METHODS
 from tfcount.models import COUNTERS, build_counter
 from tfcount.models.anchors import Anchors
 from tfcount.ops.density import density_map
+from tfcount.records import schema
+from tfcount.records.files import write_file
+from tfcount.records.folder import Records, fingerprint
 
 # The files of a run.
 FLAGS = "run.flags"
@@ -83,8 +84,8 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
             f"--data_validation_fraction={config.data.validation_fraction} holds out {len(held_out.rows)} images of "
             f"{config.data.dir!r}, and the count of none is known: hold out more, or none with 0."
         )
-    fingerprint = schema.fingerprint(config.data.dir, "train")
-    _check_folder(config, model_dir, resume, fingerprint)
+    records_fingerprint = fingerprint(config.data.dir, "train")
+    _check_folder(config, model_dir, resume, records_fingerprint)
     replicas = strategy().num_replicas_in_sync
     if config.train.batch_size % replicas:
         raise ValueError(
@@ -110,7 +111,7 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
         # "auto" would compile every image size on a single GPU.
         method.compile(optimizer=optimizer, jit_compile=False)
     checkpoint = tf.train.Checkpoint(method=method, optimizer=optimizer)
-    run: dict[str, Any] = {"records": fingerprint, "training_minutes": 0.0, "steps": 0, "validation": []}
+    run: dict[str, Any] = {"records": records_fingerprint, "training_minutes": 0.0, "steps": 0, "validation": []}
     if saved:
         _restore(checkpoint, saved)
         run = read_run(model_dir)

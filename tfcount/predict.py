@@ -13,15 +13,14 @@ from absl import flags
 
 import tfcount.flags
 from tfcount import evaluation, serving
-from tfcount.files import write_file
 from tfcount.models.anchors import SUM
+from tfcount.records import images
+from tfcount.records.files import write_file
 
 # Rows of cells that are drawn at a time.
 _BAND = 64
 # What is drawn at full strength has at least so many people a cell.
 _FAINTEST = 0.02
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def main(argv):
@@ -36,7 +35,7 @@ def main(argv):
     width = max(len(path) for path in paths)
     for path in tqdm.tqdm(paths, unit="image", disable=len(paths) == 1, leave=False):
         try:
-            whole = serving.read_image(path)
+            whole = images.read_pixels(path)
         except (ValueError, OSError) as error:
             tqdm.tqdm.write(f"Error: {error}", sys.stderr)
             failures += 1
@@ -90,9 +89,9 @@ def find_images(arguments) -> list[str]:
     for argument in arguments:
         if os.path.isdir(argument):
             inside = [os.path.join(argument, name) for name in sorted(os.listdir(argument))]
-            inside = [path for path in inside if path.lower().endswith(EXTENSIONS) and os.path.isfile(path)]
+            inside = [path for path in inside if path.lower().endswith(images.EXTENSIONS) and os.path.isfile(path)]
             if not inside:
-                raise ValueError(f"{argument!r} holds no image ({', '.join(EXTENSIONS)}).")
+                raise ValueError(f"{argument!r} holds no image ({', '.join(images.EXTENSIONS)}).")
             paths += inside
         elif os.path.isfile(argument):
             paths.append(argument)

@@ -11,11 +11,12 @@ from absl import flags
 
 import tfcount.flags
 from tfcount import evaluation, experiment
-from tfcount.data import schema, streams
-from tfcount.data.records import Records
-from tfcount.files import write_file
+from tfcount.data import streams
 from tfcount.labeling import ranking_pairs
 from tfcount.models import anchors
+from tfcount.records.files import write_file
+from tfcount.records.folder import Records
+from tfcount.records.labels import read_pairs, write_pairs
 
 # What a simulated person has told apart when a line is printed, share of the pairs that can be.
 _MILESTONES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
@@ -64,7 +65,7 @@ def main(argv, values: flags.FlagValues = flags.FLAGS):
             f"answers with --answers={values.output}."
         )
     ids = [row.id for row in records.rows]
-    kept = schema.read_pairs(values.data_dir, values.split)
+    kept = read_pairs(values.data_dir, values.split)
     before = set(kept)
     if values.answers:
         kept = ranking_pairs.merge(kept, ranking_pairs.read_answers(values.answers, ids))
@@ -72,7 +73,7 @@ def main(argv, values: flags.FlagValues = flags.FLAGS):
     # Before they are kept: labels that contradict each other are told, and change nothing.
     order = ranking_pairs.check(labels, ids)
     if values.answers:
-        schema.write_pairs(values.data_dir, values.split, kept)
+        write_pairs(values.data_dir, values.split, kept)
         new, replaced = set(kept) - before, before - set(kept)
         sys.stdout.write(
             f"Kept {len(new)} new labels of pairs in {values.data_dir}, {len(replaced)} in place of others.\n"

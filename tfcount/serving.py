@@ -5,17 +5,15 @@ import functools
 import os
 import shutil
 
-import cv2
 import numpy as np
 import tensorflow as tf
 
 from tfcount import evaluation, experiment
-from tfcount.data import schema
 from tfcount.data.augment import reduced_image
-from tfcount.data.streams import decode_image
 from tfcount.models.anchors import SUM, Anchors
 from tfcount.ops.peaks import local_maxima
 from tfcount.ops.tiling import density_in_tiles
+from tfcount.records import images
 
 
 class CountingModule(tf.Module):
@@ -78,7 +76,7 @@ class CountingModule(tf.Module):
         """Returns the counts of encoded images, one after the other: their sizes may differ."""
 
         def count_one(encoded):
-            image = reduced_image(decode_image(encoded), *self.counter.limits)
+            image = reduced_image(images.decode_image(encoded), *self.counter.limits)
             return tf.reduce_sum(self.counter(image[None], training=False))
 
         sums = tf.map_fn(count_one, image_bytes, fn_output_signature=tf.TensorSpec([], tf.float32))
@@ -161,7 +159,7 @@ class LoadedCounter:
           FileNotFoundError: if the file does not exist.
           ValueError: if the file is not an image, or the array not of such a form.
         """
-        image = read_image(image) if isinstance(image, str | os.PathLike) else _as_rgb(image)
+        image = images.read_pixels(image) if isinstance(image, str | os.PathLike) else _as_rgb(image)
         return np.asarray(self._density(self.reduce(image)[None]))[0, ..., 0]
 
     def count(self, image) -> float:
@@ -178,7 +176,7 @@ class LoadedCounter:
           `(n, 2)` points, (x, y) in pixels, and `(n,)` their densities, people per cell, the highest first. There are
           fewer of them than `count` says where people are nearer to each other than two cells.
         """
-        image = read_image(image) if isinstance(image, str | os.PathLike) else _as_rgb(image)
+        image = images.read_pixels(image) if isinstance(image, str | os.PathLike) else _as_rgb(image)
         seen = self.reduce(image)
         height, width = seen.shape[:2]
         points, scores = evaluation.find_points(self.density(seen), self.stride, height, width, self.threshold)
@@ -238,35 +236,6 @@ def load(path: str | os.PathLike) -> LoadedCounter:
     tiled = functools.partial(density_in_tiles, density, **sizes)
     long_side, short_side = model.limits.numpy().tolist()
     return LoadedCounter(tiled, sizes["stride"], float(model.threshold), line, (long_side, short_side))
-
-
-def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Reads an image file of any kind that OpenCV knows, turned upright as its EXIF data say.
-
-    What records hold as it is, is decoded as training, evaluation and SavedModels do: decoders round the same JPEG
-    differently, by enough to change counts.
-
-    Returns:
-      `(height, width, 3)` uint8, RGB.
-
-    Raises:
-      FileNotFoundError: if the file does not exist.
-      ValueError: if it is not an image, is damaged or too large.
-    """
-    with open(path, "rb") as file:
-        encoded = file.read()
-    image, reason = None, None
-    try:
-        if schema.is_plain_image(encoded):
-            return decode_image(encoded).numpy()
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
-    except (tf.errors.InvalidArgumentError, cv2.error) as error:
-        reason = error
-    if image is None:
-        raise ValueError(
-            f"{os.fspath(path)} cannot be read as an image: it is empty, damaged, too large or of an unknown kind."
-        ) from reason
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _as_rgb(image):

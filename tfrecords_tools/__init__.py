@@ -1,4 +1,4 @@
 """Makes records of data sets: the only code that knows their formats on disk."""
 
 # Before any other import of TensorFlow, whose banner tfcount hides.
-import tfcount.data.schema  # noqa: F401
+import tfcount.records.schema  # noqa: F401

@@ -18,7 +18,9 @@ import tensorflow as tf
 import tqdm
 from absl import flags
 
-from tfcount.data import schema
+from tfcount.records import schema
+from tfcount.records.folder import IndexRow, read_index, read_manifest
+from tfcount.records.labels import read_pairs
 from tfrecords_tools import commands
 
 # Smaller images are enlarged, so that points do not hide what they mark.
@@ -61,7 +63,7 @@ def read_record(folder: str, split: str, image_id: str) -> dict[str, Any]:
       FileNotFoundError: if there are no records in the folder.
       ValueError: if there is no such split or id, or the shard is damaged.
     """
-    rows = schema.read_index(folder, split)
+    rows = read_index(folder, split)
     row = next((row for row in rows if row.id == image_id), None)
     if row is None:
         close = difflib.get_close_matches(image_id, [row.id for row in rows], n=5, cutoff=0.3)
@@ -129,8 +131,8 @@ def check(folder: str) -> Iterator[str | None]:
       FileNotFoundError: if there are no records in the folder.
       ValueError: if the manifest cannot be read.
     """
-    for split, stated in schema.read_manifest(folder)["splits"].items():
-        rows = schema.read_index(folder, split)
+    for split, stated in read_manifest(folder)["splits"].items():
+        rows = read_index(folder, split)
         for name in ("images", "points"):
             indexed = len(rows) if name == "images" else sum(row.points for row in rows)
             if indexed != stated[name]:
@@ -139,7 +141,7 @@ def check(folder: str) -> Iterator[str | None]:
         yield from (
             f"{split}: several images have the id {name}" for name in sorted(set(names)) if names.count(name) > 1
         )
-        by_shard: dict[str, list[schema.IndexRow]] = {shard["path"]: [] for shard in stated["shards"]}
+        by_shard: dict[str, list[IndexRow]] = {shard["path"]: [] for shard in stated["shards"]}
         for row in rows:
             if row.shard in by_shard:
                 by_shard[row.shard].append(row)
@@ -153,7 +155,7 @@ def check(folder: str) -> Iterator[str | None]:
 
 def _check_pairs(folder: str, split: str, stated: dict, ids: set[str]) -> Iterator[str]:
     try:
-        pairs = schema.read_pairs(folder, split)
+        pairs = read_pairs(folder, split)
     except ValueError as error:
         yield str(error)
         return
@@ -164,7 +166,7 @@ def _check_pairs(folder: str, split: str, stated: dict, ids: set[str]) -> Iterat
         yield f"{stated['path']}: names the image {name}, which is not in the index"
 
 
-def _check_shard(folder: str, shard: dict, rows: list[schema.IndexRow]) -> Iterator[str | None]:
+def _check_shard(folder: str, shard: dict, rows: list[IndexRow]) -> Iterator[str | None]:
     name = shard["path"]
     path = os.path.join(folder, name)
     if not os.path.isfile(path):
@@ -190,7 +192,7 @@ def _check_shard(folder: str, shard: dict, rows: list[schema.IndexRow]) -> Itera
         yield f"{name}: holds {read} records, and the manifest says {shard['records']}"
 
 
-def _check_record(serialized: tf.Tensor, row: schema.IndexRow | None) -> str | None:
+def _check_record(serialized: tf.Tensor, row: IndexRow | None) -> str | None:
     """Returns what is wrong with a record, or None."""
     try:
         record = {name: value.numpy() for name, value in schema.parse_image(serialized).items()}
@@ -220,7 +222,7 @@ def _check_record(serialized: tf.Tensor, row: schema.IndexRow | None) -> str | N
 
 def _report(folder: str) -> int:
     """Checks a folder, writes what was found, and returns the exit code."""
-    splits = schema.read_manifest(folder)["splits"].values()
+    splits = read_manifest(folder)["splits"].values()
     problems = []
     with tqdm.tqdm(total=sum(split["images"] for split in splits), desc="check", unit="record") as bar:
         for problem in check(folder):

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from absl import flags
 
-from tfcount.data import schema
+from tfcount.records import schema
 from tfrecords_tools import build, commands, crowd_renderer, writing
 
 DATASET = "synthetic"
@@ -122,7 +122,7 @@ def synthesize(
       overwrite: replace the records that `output` holds, once the new ones are complete.
 
     Returns:
-      The manifest: see `schema.read_manifest`.
+      The manifest: see `read_manifest`.
 
     Raises:
       ValueError: if a number is out of range; the message names the flag.

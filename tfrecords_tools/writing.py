@@ -23,7 +23,9 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tfcount.data import schema
+from tfcount.records import schema
+from tfcount.records.folder import FORMAT_VERSION, INDEX, MANIFEST, IndexRow, read_index, read_manifest
+from tfcount.records.labels import read_pairs, write_pairs
 
 IMAGES_PER_SHARD = 40
 # Reading is parallel over shards, so a small data set is cut finer, but not below this many images.
@@ -124,7 +126,7 @@ def write_dataset(
         are in both are kept.
 
     Returns:
-      The manifest: see `schema.read_manifest`. It also holds `duplicates`, lists of "split/id" whose images have equal
+      The manifest: see `read_manifest`. It also holds `duplicates`, lists of "split/id" whose images have equal
       bytes.
 
     Raises:
@@ -149,8 +151,8 @@ def write_dataset(
             pending = [shard for shard in shards if shard.path not in finished]
             finished.update(_write_shards(partial, pending, bar))
         manifest = _manifest(dataset, source, shards, finished)
-        _write_index(os.path.join(partial, schema.INDEX), shards, finished)
-        _write_json(os.path.join(partial, schema.MANIFEST), manifest)
+        _write_index(os.path.join(partial, INDEX), shards, finished)
+        _write_json(os.path.join(partial, MANIFEST), manifest)
         _take_over_pairs(output, partial)
         _publish(partial, output)
     except KeyboardInterrupt:
@@ -191,7 +193,7 @@ def _check_output(output: str, overwrite: bool) -> None:
         return
     if not overwrite:
         raise FileExistsError(f"{output} exists already. Give --overwrite to replace it, or another --output.")
-    if not os.path.isfile(os.path.join(output, schema.MANIFEST)):
+    if not os.path.isfile(os.path.join(output, MANIFEST)):
         raise FileExistsError(f"{output} holds something else than records, which --overwrite would delete.")
 
 
@@ -216,7 +218,7 @@ def _plan(split: str, sources: Sequence[Source]) -> Iterator[_Shard]:
     number = max(least, math.ceil(size / IMAGES_PER_SHARD))
     for index in range(number):
         part = shuffled[index * size // number : (index + 1) * size // number]
-        contents = json.dumps([schema.FORMAT_VERSION, *([source.id, source.fingerprint()] for source in part)])
+        contents = json.dumps([FORMAT_VERSION, *([source.id, source.fingerprint()] for source in part)])
         yield _Shard(
             split,
             f"{split}-{index:05d}-of-{number:05d}.tfrecord",
@@ -380,11 +382,11 @@ def _write_shard(folder: str, shard: _Shard, advance: Callable[[], Any]) -> dict
     return statistics
 
 
-def _index_row(shard: _Shard, image: schema.AnnotatedImage) -> schema.IndexRow:
+def _index_row(shard: _Shard, image: schema.AnnotatedImage) -> IndexRow:
     count = image.count
     if count is None:
         count = len(image.points) if image.labels == schema.POINTS else math.nan
-    return schema.IndexRow(
+    return IndexRow(
         shard.split, image.id, image.height, image.width, image.labels, len(image.points), float(count), shard.path
     )
 
@@ -401,7 +403,7 @@ def _manifest(dataset: str, source: Mapping[str, Any], shards: Sequence[_Shard],
     same_bytes: dict[str, list[str]] = {}
     for shard in shards:
         statistics = finished[shard.path]
-        rows = [schema.IndexRow(*row) for row in statistics["rows"]]
+        rows = [IndexRow(*row) for row in statistics["rows"]]
         split = splits.setdefault(
             shard.split, {"images": 0, "points": 0, "points_clipped": 0, "points_dropped": 0, "shards": []}
         )
@@ -420,7 +422,7 @@ def _manifest(dataset: str, source: Mapping[str, Any], shards: Sequence[_Shard],
         for row, digest in zip(rows, statistics["images"]):
             same_bytes.setdefault(digest, []).append(f"{row.split}/{row.id}")
     return {
-        "format_version": schema.FORMAT_VERSION,
+        "format_version": FORMAT_VERSION,
         "dataset": dataset,
         "source": dict(source),
         "splits": splits,
@@ -431,29 +433,29 @@ def _manifest(dataset: str, source: Mapping[str, Any], shards: Sequence[_Shard],
 def _write_index(path: str, shards: Sequence[_Shard], finished: dict[str, dict]) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(schema.IndexRow._fields)
+        table.writerow(IndexRow._fields)
         for shard in shards:
             for values in finished[shard.path]["rows"]:
-                row = schema.IndexRow(*values)
+                row = IndexRow(*values)
                 whole = float(row.count).is_integer()
                 table.writerow(row._replace(count=int(row.count)) if whole else row)
 
 
 def _take_over_pairs(output: str, partial: str) -> None:
     """Keeps what people said of pairs of images that are still there, and tells how much is lost."""
-    if not os.path.isfile(os.path.join(output, schema.MANIFEST)):
+    if not os.path.isfile(os.path.join(output, MANIFEST)):
         return
     try:
-        before = {split: schema.read_pairs(output, split) for split in schema.read_manifest(output)["splits"]}
+        before = {split: read_pairs(output, split) for split in read_manifest(output)["splits"]}
     except ValueError as error:
         sys.stderr.write(f"Warning: labels of pairs that the replaced records may hold are lost: {error}\n")
         return
-    splits = schema.read_manifest(partial)["splits"]
+    splits = read_manifest(partial)["splits"]
     for split, pairs in before.items():
-        ids = {row.id for row in schema.read_index(partial, split)} if split in splits else set()
+        ids = {row.id for row in read_index(partial, split)} if split in splits else set()
         kept = [pair for pair in pairs if {pair.id_a, pair.id_b} <= ids]
         if kept:
-            schema.write_pairs(partial, split, kept)
+            write_pairs(partial, split, kept)
         if len(kept) < len(pairs):
             lost = len(pairs) - len(kept)
             sys.stderr.write(f"{lost} of {len(pairs)} labels of pairs are lost: split {split!r} lacks their images.\n")

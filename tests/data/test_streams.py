@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcount.data.records import Records
 from tfcount.data.streams import DataConfig, DensityConfig, TrainingData, evaluation
+from tfcount.records.folder import Records
 
 
 @pytest.fixture

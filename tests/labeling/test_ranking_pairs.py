@@ -4,8 +4,8 @@ import networkx
 import numpy as np
 import pytest
 
-from tfcount.data import schema
 from tfcount.labeling import ranking_pairs
+from tfcount.records.labels import RELATIONS, RankingPair
 
 IDS = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
 
@@ -198,7 +198,7 @@ class TestFiles:
             answered = file.read().replace("a.jpg,b.jpg,", "a.jpg,b.jpg,greater")
         with open(path, "w") as file:
             file.write(answered)
-        assert ranking_pairs.read_answers(path, IDS) == [schema.RankingPair("a.jpg", "b.jpg", "greater", "human")]
+        assert ranking_pairs.read_answers(path, IDS) == [RankingPair("a.jpg", "b.jpg", "greater", "human")]
 
     def test_relations(self, tmp_path):
         path = tmp_path / "pairs.csv"
@@ -242,4 +242,4 @@ def test_part_a_of_shanghaitech(real_data):
 
 
 def test_relations_are_those_of_the_records():
-    assert (ranking_pairs.GREATER, ranking_pairs.LESS, ranking_pairs.CLOSE) == schema.RELATIONS
+    assert (ranking_pairs.GREATER, ranking_pairs.LESS, ranking_pairs.CLOSE) == RELATIONS

@@ -16,15 +16,16 @@ import tfcount
 from tests.test_commands import command
 from tfcount import evaluation, experiment, serving
 from tfcount.config import ExperimentConfig, TrainConfig
-from tfcount.data import schema
-from tfcount.data.records import Records
-from tfcount.data.streams import DataConfig, DensityConfig, TrainingData, decode_image
+from tfcount.data.streams import DataConfig, DensityConfig, TrainingData
 from tfcount.data.streams import evaluation as evaluation_stream
 from tfcount.labeling import ranking_pairs
 from tfcount.methods import ranking
 from tfcount.methods.ranking import Config, Ranking
 from tfcount.models import build_counter
 from tfcount.models.anchors import Anchors
+from tfcount.records import images, schema
+from tfcount.records.folder import Records
+from tfcount.records.labels import RankingPair, write_pairs
 
 FEW = Config(anchors=4)
 
@@ -82,8 +83,8 @@ class TestLabelsOfRecords:
 
     def answer(self, folder, pairs, ids):
         """Keeps for pairs of positions that the first image shows more."""
-        labels = [schema.RankingPair(ids[one], ids[other], "greater", "human") for one, other in pairs]
-        schema.write_pairs(folder, "train", labels)
+        labels = [RankingPair(ids[one], ids[other], "greater", "human") for one, other in pairs]
+        write_pairs(folder, "train", labels)
 
     def test_what_people_said(self, folder):
         records = Records.open(folder, "train")
@@ -118,9 +119,7 @@ class TestLabelsOfRecords:
         records = Records.open(folder, "train")
         ids = [row.id for row in records.rows]
         labels = [(0, 1, "greater"), (1, 0, "less"), (2, 3, "close")]
-        schema.write_pairs(
-            folder, "train", [schema.RankingPair(ids[a], ids[b], told, "human") for a, b, told in labels]
-        )
+        write_pairs(folder, "train", [RankingPair(ids[a], ids[b], told, "human") for a, b, told in labels])
         facts = ranking.known(Config(labels="records"), records, seed=0)
         assert facts.asked == 2 and facts.pairs.tolist() == [[0, 1]]
 
@@ -310,7 +309,7 @@ class TestRun:
         assert counter.anchors.images == 4 and counter.anchors.slope > 0
         # Images of a run are counted as its evaluation counts them, which reduces them.
         record = next(iter(Records.open(crowds, "train").serialized()))
-        image = decode_image(schema.parse_image(record)["image"]).numpy()
+        image = images.decode_image(schema.parse_image(record)["image"]).numpy()
         assert max(image.shape) > 112
         assert tfcount.load(run).count(image) == pytest.approx(results[0].predicted, rel=1e-5)
 
@@ -403,7 +402,7 @@ def test_from_some_counts_and_some_glances(crowds, tmp_path):
     counts, lines = {}, ["image,count"]
     for index, (record, row) in enumerate(zip(everything.serialized(), everything.rows, strict=True)):
         name = f"{row.id}.png"
-        image = decode_image(schema.parse_image(record)["image"]).numpy()
+        image = images.decode_image(schema.parse_image(record)["image"]).numpy()
         cv2.imwrite(str(pictures / name), image[..., ::-1])
         counts[name] = row.count
         lines.append(f"{name},{row.count:g}" if index % 2 else f"{name},")

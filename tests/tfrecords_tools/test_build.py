@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from tfcount.data import schema
+from tfcount.records.folder import read_manifest
 from tfrecords_tools import build, writing
 
 
@@ -41,7 +41,7 @@ def test_builds_and_reports(data, tmp_path, capsys, monkeypatch):
     assert lines[1].split() == ["train", "1", "2", "1", "1", "0.0"]
     assert lines[2].split() == ["test", "1", "2", "1", "1", "0.0"]
     assert lines[3:] == ["Warning: the same image is in several splits: test/test.png = train/train.png"]
-    manifest = schema.read_manifest(output)
+    manifest = read_manifest(output)
     assert manifest["dataset"] == "folder"
     assert manifest["source"] == {"input": data}
 
@@ -64,7 +64,7 @@ def test_interrupt(data, tmp_path, capsys, monkeypatch):
     def interrupt(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tfrecords_tools.images.read_image", interrupt)
+    monkeypatch.setattr("tfcount.records.images.read_encoded", interrupt)
     assert call("--dataset=folder", f"--input={data}", f"--output={tmp_path}/out") == 130
     assert "out.partial keeps the finished shards: the same command goes on" in capsys.readouterr().err
 

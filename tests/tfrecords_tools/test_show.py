@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from absl import flags
 
-from tfcount.data import schema
+from tfcount.records import schema
+from tfcount.records.folder import INDEX, MANIFEST, read_index
 from tfrecords_tools import show, writing
 
 
@@ -103,7 +104,7 @@ def test_check_finds_a_flipped_bit(records, capsys):
     path.write_bytes(content)
     assert call(records, "--check") == 1
     lines = capsys.readouterr().out.splitlines()
-    damaged = schema.read_index(str(records), "train")[3].id
+    damaged = read_index(str(records), "train")[3].id
     assert lines[0] == f"{path.name}: the sha256 of the file is not that of the manifest"
     assert lines[1].startswith(f"{path.name}: {damaged}: the record is damaged")
     assert lines[2] == "4 records are fine, the rest is not."
@@ -116,7 +117,7 @@ def test_check_finds_missing_and_truncated_shards(records, capsys):
     content = path.read_bytes()
     path.write_bytes(content[:-5])
     assert call(records, "--check") == 1
-    last = schema.read_index(str(records), "train")[-1].id
+    last = read_index(str(records), "train")[-1].id
     assert f"{path.name}: {last}: the record is damaged" in capsys.readouterr().out
     os.remove(path)
     assert call(records, "--check") == 1
@@ -124,15 +125,15 @@ def test_check_finds_missing_and_truncated_shards(records, capsys):
 
 
 def test_check_compares_manifest_and_index(records, capsys):
-    manifest = json.loads((records / schema.MANIFEST).read_text())
+    manifest = json.loads((records / MANIFEST).read_text())
     manifest["splits"]["train"]["points"] += 1
-    (records / schema.MANIFEST).write_text(json.dumps(manifest))
-    with open(records / schema.INDEX, newline="") as file:
+    (records / MANIFEST).write_text(json.dumps(manifest))
+    with open(records / INDEX, newline="") as file:
         lines = list(csv.reader(file))
     lines[1][lines[0].index("height")] = "21"
     lines[2][lines[0].index("count")] = "5"
     lines[4] = list(lines[3])
-    with open(records / schema.INDEX, "w", newline="") as file:
+    with open(records / INDEX, "w", newline="") as file:
         csv.writer(file).writerows(lines)
     assert call(records, "--check") == 1
     out = capsys.readouterr().out

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcount.data import schema
+from tfcount.records import schema
+from tfcount.records.folder import read_index, read_manifest
 from tfrecords_tools import crowd_renderer, synthesize
 
 
@@ -150,14 +151,14 @@ def test_numbers_of_people_are_spread():
 def test_data_set(tmp_path):
     output = str(tmp_path / "records")
     manifest = synthesize.synthesize(output, 6, 3, height=64, width=80, max_people=20)
-    assert schema.read_manifest(output) == manifest
+    assert read_manifest(output) == manifest
     assert manifest["dataset"] == "synthetic"
     assert {name: split["images"] for name, split in manifest["splits"].items()} == {"train": 6, "test": 3}
     assert manifest["duplicates"] == []
     larger = synthesize.synthesize(str(tmp_path / "larger"), 7, 0, height=64, width=80, max_people=20)
     assert list(larger["splits"]) == ["train"]
-    counts = {row.id: row.points for row in schema.read_index(str(tmp_path / "larger"), "train")}
-    for row in schema.read_index(output, "train"):
+    counts = {row.id: row.points for row in read_index(str(tmp_path / "larger"), "train")}
+    for row in read_index(output, "train"):
         assert counts[row.id] == row.points
 
 

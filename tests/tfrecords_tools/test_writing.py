@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcount.data import schema
+from tfcount.records import schema
+from tfcount.records.folder import INDEX, MANIFEST, IndexRow, read_index, read_manifest
+from tfcount.records.labels import RankingPair, read_pairs, write_pairs
 from tfrecords_tools import writing
 
 
@@ -47,7 +49,7 @@ def crowds(number, start=0, **changes):
 
 
 def records(folder, split):
-    manifest = schema.read_manifest(folder)
+    manifest = read_manifest(folder)
     paths = [os.path.join(folder, shard["path"]) for shard in manifest["splits"][split]["shards"]]
     return [schema.parse_image(record) for record in tf.data.TFRecordDataset(paths)]
 
@@ -91,7 +93,7 @@ def test_folder(tmp_path):
     manifest = write(tmp_path / "out", splits)
     folder = str(tmp_path / "out")
 
-    assert manifest == schema.read_manifest(folder)
+    assert manifest == read_manifest(folder)
     assert manifest["dataset"] == "noise" and manifest["source"] == {"seed": 1}
     train, test = manifest["splits"]["train"], manifest["splits"]["test"]
     assert [train[name] for name in ("images", "points", "points_clipped", "points_dropped")] == [20, 40, 20, 60]
@@ -100,16 +102,16 @@ def test_folder(tmp_path):
     assert train["shards"][0]["path"] == "train-00000-of-00003.tfrecord"
     assert manifest["duplicates"] == [["test/same", "train/img 5"]]
 
-    rows = schema.read_index(folder, "train")
+    rows = read_index(folder, "train")
     assert [row.id for row in rows] == [record["id"].numpy().decode() for record in records(folder, "train")]
     assert sorted(row.id for row in rows) == sorted(crowd.id for crowd in splits["train"])
     assert [row.id for row in rows] != sorted(row.id for row in rows)
     assert rows[0]._replace(id="") == ("train", "", 8, 6, "points", 2, 2.0, "train-00000-of-00003.tfrecord")
-    with open(tmp_path / "out" / schema.INDEX, newline="") as file:
-        assert next(csv.reader(file)) == list(schema.IndexRow._fields)
+    with open(tmp_path / "out" / INDEX, newline="") as file:
+        assert next(csv.reader(file)) == list(IndexRow._fields)
 
     shards = [shard["path"] for split in (train, test) for shard in split["shards"]]
-    assert sorted(os.listdir(folder)) == sorted([*shards, schema.MANIFEST, schema.INDEX])
+    assert sorted(os.listdir(folder)) == sorted([*shards, MANIFEST, INDEX])
     assert os.listdir(tmp_path) == ["out"]
 
 
@@ -126,8 +128,8 @@ def test_unknown_count_is_nan(tmp_path):
             return loaded._replace(image=dataclasses.replace(loaded.image, labels=schema.NONE))
 
     write(tmp_path / "out", {"train": [Unlabeled("a", 1, people=0)]})
-    assert ",none,0,nan," in (tmp_path / "out" / schema.INDEX).read_text()
-    assert np.isnan(schema.read_index(str(tmp_path / "out"), "train")[0].count)
+    assert ",none,0,nan," in (tmp_path / "out" / INDEX).read_text()
+    assert np.isnan(read_index(str(tmp_path / "out"), "train")[0].count)
 
 
 def test_existing_output(tmp_path):
@@ -135,30 +137,30 @@ def test_existing_output(tmp_path):
     write(out, {"train": crowds(2)})
     with pytest.raises(FileExistsError, match=r"out exists.*--overwrite"):
         write(out, {"train": crowds(3)})
-    assert len(schema.read_index(str(out), "train")) == 2
+    assert len(read_index(str(out), "train")) == 2
     with pytest.raises(ValueError, match="is damaged"):
         write(out, {"train": crowds(3, trouble="damaged")}, overwrite=True)
-    assert len(schema.read_index(str(out), "train")) == 2
+    assert len(read_index(str(out), "train")) == 2
     write(out, {"train": crowds(3)}, overwrite=True)
-    assert len(schema.read_index(str(out), "train")) == 3
+    assert len(read_index(str(out), "train")) == 3
     assert os.listdir(tmp_path) == ["out"]
 
 
 def test_overwriting_keeps_what_people_said_of_pairs(tmp_path, capsys):
     out = tmp_path / "out"
     write(out, {"train": crowds(3)})
-    ids = sorted(row.id for row in schema.read_index(str(out), "train"))
-    pairs = [schema.RankingPair(ids[one], ids[other], "greater", "human") for one, other in ((0, 1), (1, 2))]
-    schema.write_pairs(str(out), "train", pairs)
+    ids = sorted(row.id for row in read_index(str(out), "train"))
+    pairs = [RankingPair(ids[one], ids[other], "greater", "human") for one, other in ((0, 1), (1, 2))]
+    write_pairs(str(out), "train", pairs)
     write(out, {"train": crowds(4)}, overwrite=True)
-    assert schema.read_pairs(str(out), "train") == pairs
+    assert read_pairs(str(out), "train") == pairs
     assert "labels of pairs" not in capsys.readouterr().err
     write(out, {"train": crowds(2)}, overwrite=True)
-    assert schema.read_pairs(str(out), "train") == pairs[:1]
+    assert read_pairs(str(out), "train") == pairs[:1]
     assert "1 of 2 labels of pairs are lost: split 'train' lacks their images." in capsys.readouterr().err
     (next(out.glob("train-pairs-*"))).unlink()
     write(out, {"train": crowds(2)}, overwrite=True)
-    assert schema.read_pairs(str(out), "train") == []
+    assert read_pairs(str(out), "train") == []
     assert "Warning: labels of pairs that the replaced records may hold are lost: " in capsys.readouterr().err
 
 
@@ -201,7 +203,7 @@ def test_goes_on_after_a_kill(tmp_path):
     assert len(records(str(out), "train")) == 30
     assert os.listdir(tmp_path) == ["out"]
     write(tmp_path / "in one go", {"train": crowds(30)})
-    assert schema.read_manifest(str(out)) == schema.read_manifest(str(tmp_path / "in one go"))
+    assert read_manifest(str(out)) == read_manifest(str(tmp_path / "in one go"))
 
 
 def test_changed_sources_are_written_again(tmp_path):

@@ -6,9 +6,11 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from tfcount.data import augment, schema
-from tfcount.data.records import Records
+from tfcount.data import augment
 from tfcount.ops import density
+from tfcount.records import schema
+from tfcount.records.folder import Records
+from tfcount.records.images import decode_image
 
 # Sides of whole images are rounded to multiples of that many pixels, which all counters cut into whole cells.
 _MULTIPLE = 32
@@ -338,12 +340,6 @@ def _couples(generator, known, images):
         yield known[generator.integers(len(known))] if known.ndim == 2 else generator.choice(known, 2, replace=False)
     while True:
         yield generator.choice(images, 2, replace=False)
-
-
-def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes a JPEG or PNG in the graph to `(height, width, 3)` uint8, RGB; grey images get three equal channels."""
-    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    return tf.ensure_shape(image, [None, None, 3])
 
 
 def _pad_to_bucket(values):

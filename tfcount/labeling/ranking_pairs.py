@@ -17,11 +17,11 @@ import scipy.sparse
 import scipy.special
 from scipy.sparse import csgraph
 
-from tfcount.data import schema
-from tfcount.files import write_file
+from tfcount.records.files import write_file
+from tfcount.records.labels import RELATIONS, RankingPair
 
 HEADER = ("image_a", "image_b", "relation")
-GREATER, LESS, CLOSE = schema.RELATIONS
+GREATER, LESS, CLOSE = RELATIONS
 
 _WORD = 64
 
@@ -376,7 +376,7 @@ def check(labels: Labels, ids: Sequence[str]) -> Order:
     return order
 
 
-def read_answers(path: str, ids: Iterable[str]) -> list[schema.RankingPair]:
+def read_answers(path: str, ids: Iterable[str]) -> list[RankingPair]:
     """Reads labels of pairs from a CSV file with the header `image_a,image_b,relation`.
 
     `relation` is "greater" if image_a shows more, "less" if it shows fewer, "close", or empty where nobody has answered
@@ -409,10 +409,10 @@ def read_answers(path: str, ids: Iterable[str]) -> list[schema.RankingPair]:
                         raise ValueError(f"{where}: there is no image {name!r}. Correct the name, or remove the line.")
                 if one == other:
                     raise ValueError(f"{where}: compares the image {one!r} with itself. Remove the line.")
-                if relation and relation not in schema.RELATIONS:
-                    raise ValueError(f"{where}: `relation` must be one of {schema.RELATIONS}. Received: {relation!r}.")
+                if relation and relation not in RELATIONS:
+                    raise ValueError(f"{where}: `relation` must be one of {RELATIONS}. Received: {relation!r}.")
                 if relation:
-                    pairs.append(schema.RankingPair(one, other, relation, "human"))
+                    pairs.append(RankingPair(one, other, relation, "human"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not encoded as UTF-8 ({error}): save it as UTF-8.") from error
     except csv.Error as error:
@@ -420,7 +420,7 @@ def read_answers(path: str, ids: Iterable[str]) -> list[schema.RankingPair]:
     return pairs
 
 
-def merge(kept: Iterable[schema.RankingPair], answers: Iterable[schema.RankingPair]) -> list[schema.RankingPair]:
+def merge(kept: Iterable[RankingPair], answers: Iterable[RankingPair]) -> list[RankingPair]:
     """Adds answers to labels: of the same two images, an answer takes the place of what was said before.
 
     Answers that say the same are one. Those that contradict each other stay, for `check` to tell.
@@ -465,7 +465,7 @@ def write_questions(path: str, pairs: np.ndarray, ids: Sequence[str]) -> None:
     write_file(path, text.getvalue())
 
 
-def numbered(pairs: Iterable[schema.RankingPair], ids: Sequence[str]) -> Labels:
+def numbered(pairs: Iterable[RankingPair], ids: Sequence[str]) -> Labels:
     """Returns labels with the numbers of the images, their places among `ids`, in place of their names."""
     number = {name: index for index, name in enumerate(ids)}
     greater, close = [], []

@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from tfcount.data import schema
-from tfcount.data.records import Records
 from tfcount.models import Counter
+from tfcount.records import schema
+from tfcount.records.folder import Records
 
 
 class Method(keras.Model):

@@ -6,13 +6,13 @@ import logging
 import numpy as np
 import tensorflow as tf
 
-from tfcount.data import schema
-from tfcount.data.records import Records
 from tfcount.data.streams import TrainingData
 from tfcount.labeling import ranking_pairs
 from tfcount.losses.ranking_hinge import is_hard, ranking_hinge
 from tfcount.methods.method import Method
 from tfcount.models import anchors
+from tfcount.records.folder import Records
+from tfcount.records.labels import read_pairs
 
 SUPERVISION = ("none", "anchors", "all")
 LABELS = ("counts", "records")
@@ -258,9 +258,7 @@ def _said(config, records, counts, seed):
     """Returns the labels "more" that the records keep of these images, `(p, 2)`, and how many pairs have labels."""
     ids = [row.id for row in records.rows]
     known_ids = set(ids)
-    pairs = [
-        pair for pair in schema.read_pairs(records.folder, records.rows[0].split) if {pair.id_a, pair.id_b} <= known_ids
-    ]
+    pairs = [pair for pair in read_pairs(records.folder, records.rows[0].split) if {pair.id_a, pair.id_b} <= known_ids]
     labels = ranking_pairs.numbered(pairs, ids)
     if not len(labels.greater):
         raise ValueError(

@@ -17,8 +17,9 @@ import unicodedata
 
 import numpy as np
 
-from tfcount.data import schema
-from tfrecords_tools import images, writing
+from tfcount.records import images, schema
+from tfrecords_tools import writing
+from tfrecords_tools.annotations import loading
 
 SPLITS = ("train", "test")
 _FORMATS = (
@@ -41,13 +42,13 @@ class FolderImage:
 
     def fingerprint(self) -> str:
         """Returns a text that changes when the image or its annotation does."""
-        return repr((images.fingerprint_files(self.image_path), self.points, self.count))
+        return repr((loading.fingerprint_files(self.image_path), self.points, self.count))
 
     def load(self) -> writing.Loaded:
         """Reads the image."""
         if self.points is not None:
-            return images.load_points(self.id, self.image_path, np.array(self.points))
-        image = images.read_image(self.image_path)
+            return loading.load_points(self.id, self.image_path, np.array(self.points))
+        image = images.read_encoded(self.image_path)
         record = schema.AnnotatedImage(
             self.id,
             image.encoded,

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfcount.data import schema
-from tfrecords_tools import images, writing
+from tfcount.records import images, schema
+from tfrecords_tools import writing
+from tfrecords_tools.annotations import loading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +29,11 @@ class AnnotatedImage:
 
     def fingerprint(self) -> str:
         """Returns a text that changes when the image or its annotation does."""
-        return images.fingerprint_files(self.image_path, self.annotation_path)
+        return loading.fingerprint_files(self.image_path, self.annotation_path)
 
     def load(self) -> writing.Loaded:
         """Reads the image and its points."""
-        return images.load_points(self.id, self.image_path, self.read(self.annotation_path))
+        return loading.load_points(self.id, self.image_path, self.read(self.annotation_path))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,14 +57,14 @@ class BoxedImage:
     def fingerprint(self) -> str:
         """Returns a text that changes when the image, its annotation or its attributes do."""
         paths = [path for path in (self.image_path, self.annotation_path) if path]
-        return repr((images.fingerprint_files(*paths), self.attributes))
+        return repr((loading.fingerprint_files(*paths), self.attributes))
 
     def load(self) -> writing.Loaded:
         """Reads the image, and its points and boxes."""
         if self.annotation_path is not None:
             points, boxes = self.read(self.annotation_path)
-            return images.load_points(self.id, self.image_path, points, boxes, self.attributes)
-        image = images.read_image(self.image_path)
+            return loading.load_points(self.id, self.image_path, points, boxes, self.attributes)
+        image = images.read_encoded(self.image_path)
         record = schema.AnnotatedImage(
             self.id, image.encoded, image.height, image.width, labels=schema.NONE, attributes=self.attributes
         )

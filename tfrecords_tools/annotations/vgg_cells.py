@@ -6,7 +6,9 @@ import re
 
 import numpy as np
 
-from tfrecords_tools import images, writing
+from tfcount.records import images
+from tfrecords_tools import writing
+from tfrecords_tools.annotations import loading
 
 # The split of the paper that made them: Lempitsky and Zisserman, NIPS 2010.
 TRAINING_IMAGES = 100
@@ -23,12 +25,12 @@ class CellImage:
 
     def fingerprint(self) -> str:
         """Returns a text that changes when the image or its dots do."""
-        return images.fingerprint_files(self.image_path, self.dots_path)
+        return loading.fingerprint_files(self.image_path, self.dots_path)
 
     def load(self) -> writing.Loaded:
         """Reads the image and its points."""
         points, height, width = read_dots(self.dots_path)
-        loaded = images.load_points(self.id, self.image_path, points)
+        loaded = loading.load_points(self.id, self.image_path, points)
         if (loaded.image.height, loaded.image.width) != (height, width):
             raise ValueError(
                 f"{self.dots_path} is {width} x {height} pixels, and its image {self.image_path} "
@@ -84,7 +86,7 @@ def read_dots(path: str) -> tuple[np.ndarray, int, int]:
       ValueError: if the file is no image.
     """
     with open(path, "rb") as file:
-        pixels = images.decode(file.read(), path)
+        pixels = images.decode_file(file.read(), path)
     red = pixels if pixels.ndim == 2 else pixels[..., 2]  # OpenCV orders blue, green, red.
     rows, columns = np.nonzero(red)
     return np.stack([columns, rows], axis=1) + 0.5, *red.shape

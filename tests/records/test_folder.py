@@ -1,5 +1,6 @@
-"""Records at given positions; streams read all of them in `test_streams`."""
+"""Manifest, index, and records at given positions; streams read all of them in `test_streams`."""
 
+import json
 import pathlib
 import shutil
 
@@ -7,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcount.data import schema
-from tfcount.data.records import Records
+from tfcount.records import schema
+from tfcount.records.folder import FORMAT_VERSION, MANIFEST, Records, read_index, read_manifest
 
 
 def ids_at(records, positions):
@@ -46,3 +47,18 @@ def test_a_shard_that_is_cut_while_it_is_read(crowds, tmp_path):
     with pytest.raises(tf.errors.OpError, match="ends inside of a record"):
         for _ in range(100):
             next(dataset)
+
+
+def test_manifest_errors(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"tfrecords_tools\.build"):
+        read_manifest(str(tmp_path))
+    path = tmp_path / MANIFEST
+    path.write_text("{")
+    with pytest.raises(ValueError, match="not a manifest"):
+        read_manifest(str(tmp_path))
+    path.write_text('{"format_version": 99}')
+    with pytest.raises(ValueError, match="version 99"):
+        read_manifest(str(tmp_path))
+    path.write_text(json.dumps({"format_version": FORMAT_VERSION, "splits": {"train": {}}}))
+    with pytest.raises(ValueError, match=r"no split 'test'.*train"):
+        read_index(str(tmp_path), "test")

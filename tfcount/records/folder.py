@@ -1,17 +1,112 @@
-"""A split of a folder of records, as a dataset of serialized records."""
+"""A folder of records: its manifest, its index, and the images of a split as a dataset of serialized records."""
 
+import csv
 import dataclasses
+import hashlib
+import json
 import os
 import struct
 from collections.abc import Collection
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfcount.data import schema
+from tfcount.records import schema
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+INDEX = "index.csv"
 
 # Memory that shuffling may take, bytes of encoded records.
 _SHUFFLE_BYTES = 1 << 30
+
+
+class IndexRow(NamedTuple):
+    """What `index.csv` tells of one image without opening its shard; `count` is NaN where it is unknown."""
+
+    split: str
+    id: str
+    height: int
+    width: int
+    labels: str
+    points: int
+    count: float  # type: ignore[assignment]  # The column hides `tuple.count`, which no row needs.
+    shard: str
+
+
+def read_manifest(folder: str) -> dict:
+    """Reads the manifest of a folder of records.
+
+    Args:
+      folder: what `python -m tfrecords_tools.build --output` wrote.
+
+    Returns:
+      The manifest: `format_version`, `dataset`, `source`, and `splits`, which maps the name of a split to `images`,
+      `points`, `points_clipped`, `points_dropped` and `shards`, a list of `path`, `records`, `bytes` and `sha256`;
+      where pairs of images are labeled, `pairs` has these for the file of the labels.
+
+    Raises:
+      FileNotFoundError: if the folder or its manifest does not exist.
+      ValueError: if the manifest cannot be read or is of another format version.
+    """
+    path = os.path.join(folder, MANIFEST)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f"No records in {folder!r}: {path} does not exist. Build them with `python -m tfrecords_tools.build "
+            f"--dataset=sha|shb|ucf_qnrf|jhu|nwpu|vgg_cells|folder --input=DIR --output={folder}`."
+        )
+    try:
+        with open(path, encoding="utf-8") as file:
+            manifest = json.load(file)
+        version = manifest["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a manifest of records ({error!r}): build the records again.") from error
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {version}, and this tfcount reads version {FORMAT_VERSION}: build the records "
+            f"again with `python -m tfrecords_tools.build`."
+        )
+    return manifest
+
+
+def fingerprint(folder: str, split: str) -> str:
+    """Returns the SHA-256 of what the manifest tells of a split: equal for equal records, wherever they lie.
+
+    Labels of pairs are left out: people add to them, and the images stay as they are.
+
+    Raises:
+      FileNotFoundError: if there are no records in the folder.
+    """
+    stated = {name: value for name, value in read_manifest(folder)["splits"][split].items() if name != "pairs"}
+    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
+
+
+def read_index(folder: str, split: str) -> list[IndexRow]:
+    """Reads the rows of one split from the index of a folder of records, in the order of the shards.
+
+    Raises:
+      FileNotFoundError: if there are no records in the folder.
+      ValueError: if the records have no such split.
+    """
+    splits = read_manifest(folder)["splits"]
+    if split not in splits:
+        raise ValueError(f"The records in {folder!r} have no split {split!r}; they have {sorted(splits)}.")
+    with open(os.path.join(folder, INDEX), encoding="utf-8", newline="") as file:
+        return [
+            IndexRow(
+                row["split"],
+                row["id"],
+                int(row["height"]),
+                int(row["width"]),
+                row["labels"],
+                int(row["points"]),
+                float(row["count"]),
+                row["shard"],
+            )
+            for row in csv.DictReader(file)
+            if row["split"] == split
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +120,7 @@ class Records:
     """
 
     folder: str
-    rows: tuple[schema.IndexRow, ...]
+    rows: tuple[IndexRow, ...]
     complete: bool = True
 
     @classmethod
@@ -36,7 +131,7 @@ class Records:
           FileNotFoundError: if there are no records in the folder, or a shard is missing.
           ValueError: if the records are of another format version, lack the split, or the split is empty.
         """
-        rows = tuple(schema.read_index(folder, split))
+        rows = tuple(read_index(folder, split))
         if not rows:
             raise ValueError(f"Split {split!r} of the records in {folder!r} holds no image.")
         for shard in sorted({row.shard for row in rows}):
@@ -146,7 +241,7 @@ class Records:
         """Yields the file of the record of each row, its offset and its length, bytes."""
         places = {}
         for split in {row.split for row in self.rows}:
-            rows = schema.read_index(self.folder, split)
+            rows = read_index(self.folder, split)
             for shard in {row.shard for row in self.rows if row.split == split}:
                 path = os.path.join(self.folder, shard)
                 ids = [row.id for row in rows if row.shard == shard]

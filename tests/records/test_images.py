@@ -1,4 +1,6 @@
-import io
+import pathlib
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfrecords_tools import images
+from tfcount.records import images
 
 HEIGHT, WIDTH = 40, 30
 
@@ -40,7 +42,7 @@ def decoded(image):
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_plain_files_are_kept(tmp_path, name, mode):
     path = save(tmp_path / name, mode=mode)
-    image = images.read_image(path)
+    image = images.read_encoded(path)
     assert image.encoded == (tmp_path / name).read_bytes()
     assert (image.height, image.width) == (HEIGHT, WIDTH)
 
@@ -48,13 +50,13 @@ def test_plain_files_are_kept(tmp_path, name, mode):
 @pytest.mark.parametrize("extension", [".jpg", ".png"])
 def test_upright_exif_is_kept(tmp_path, extension):
     path = save(tmp_path / f"a{extension}", exif=orientation(1))
-    assert images.read_image(path).encoded == (tmp_path / f"a{extension}").read_bytes()
+    assert images.read_encoded(path).encoded == (tmp_path / f"a{extension}").read_bytes()
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".tiff"])
 def test_exif_rotation_is_applied(tmp_path, extension):
     # 6: the stored pixels are to be turned clockwise.
-    image = images.read_image(save(tmp_path / f"a{extension}", exif=orientation(6)))
+    image = images.read_encoded(save(tmp_path / f"a{extension}", exif=orientation(6)))
     pixels = decoded(image)
     assert (image.height, image.width) == (WIDTH, HEIGHT)
     assert np.abs(pixels - np.rot90(picture(), -1).astype(np.float32)).mean() < 5
@@ -74,14 +76,14 @@ def test_exif_rotation_is_applied(tmp_path, extension):
     ],
 )
 def test_other_kinds_become_png(tmp_path, name, mode):
-    image = images.read_image(save(tmp_path / name, mode=mode))
+    image = images.read_encoded(save(tmp_path / name, mode=mode))
     assert image.encoded.startswith(b"\x89PNG") and image.encoded[24:26] == bytes([8, 2])
     expected = np.asarray(Image.fromarray(picture()).convert(mode).convert("RGB"), np.float32)
     assert np.abs(decoded(image) - expected).mean() < 15
 
 
 def test_transparent_palette(tmp_path):
-    image = images.read_image(save(tmp_path / "a.png", mode="P", transparency=0))
+    image = images.read_encoded(save(tmp_path / "a.png", mode="P", transparency=0))
     assert decoded(image).shape == (HEIGHT, WIDTH, 3)
 
 
@@ -89,14 +91,14 @@ def test_sixteen_bits(tmp_path):
     for pixels in (picture(), picture()[..., 0]):
         path = str(tmp_path / "a.png")
         cv2.imwrite(path, pixels.astype(np.uint16) * 257)
-        image = images.read_image(path)
+        image = images.read_encoded(path)
         assert image.encoded[24] == 8
         result = decoded(image)
         np.testing.assert_array_equal(result, pixels[..., ::-1] if pixels.ndim == 3 else np.stack([pixels] * 3, -1))
 
 
 def test_one_bit(tmp_path):
-    result = decoded(images.read_image(save(tmp_path / "a.png", mode="1")))
+    result = decoded(images.read_encoded(save(tmp_path / "a.png", mode="1")))
     assert set(np.unique(result)) <= {0, 255}
 
 
@@ -113,7 +115,7 @@ def test_truncated(tmp_path, name, part):
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: int(len(content) * part)])
     with pytest.raises(ValueError, match=r"(damaged|truncated).*remove it") as error:
-        images.read_image(path)
+        images.read_encoded(path)
     assert path in str(error.value)
 
 
@@ -121,18 +123,12 @@ def test_truncated(tmp_path, name, part):
 def test_unreadable(tmp_path, content):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.jpg (is empty|cannot be decoded)"):
-        images.read_image(str(tmp_path / "a.jpg"))
+        images.read_encoded(str(tmp_path / "a.jpg"))
 
 
 def test_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"a\.jpg"):
-        images.read_image(str(tmp_path / "a.jpg"))
-
-
-def test_load_points_clips(tmp_path):
-    loaded = images.load_points("a", save(tmp_path / "a.png"), [[-0.5, 3], [WIDTH, HEIGHT], [500, 5], [np.nan, 1]])
-    np.testing.assert_array_equal(loaded.image.points, [[0, 3], [WIDTH, HEIGHT]])
-    assert (loaded.points_clipped, loaded.points_dropped) == (1, 2)
+        images.read_encoded(str(tmp_path / "a.jpg"))
 
 
 def test_list_images(tmp_path):
@@ -141,11 +137,31 @@ def test_list_images(tmp_path):
     assert images.list_images(str(tmp_path)) == ["a.png", "b.JPG"]
 
 
-def test_fingerprint_changes_with_the_file(tmp_path):
-    path = save(tmp_path / "a.png")
-    before = images.fingerprint_files(path)
-    assert before == images.fingerprint_files(path)
-    buffer = io.BytesIO()
-    Image.fromarray(picture()[:20]).save(buffer, "PNG")
-    (tmp_path / "a.png").write_bytes(buffer.getvalue())
-    assert before != images.fingerprint_files(path)
+@pytest.mark.parametrize("name", ["a.jpg", "b.png"])
+def test_images_are_decoded_as_in_evaluation(name, tmp_path, rng):
+    path = save(tmp_path / name, rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))
+    expected = tf.io.decode_image(pathlib.Path(path).read_bytes(), channels=3)
+    np.testing.assert_array_equal(images.read_pixels(path), expected)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tiff"])
+def test_images_are_turned_upright(name, tmp_path):
+    pixels = np.full((40, 30, 3), 60, np.uint8)
+    pixels[:20, :15, 0] = 220
+    exif = Image.Exif()
+    exif[0x0112] = 6  # The stored pixels are to be turned clockwise.
+    Image.fromarray(pixels).save(tmp_path / name, exif=exif)
+    image = images.read_pixels(tmp_path / name)
+    assert image.shape == (30, 40, 3)
+    assert np.abs(image - np.rot90(pixels, -1).astype(float)).mean() < 5
+
+
+def test_a_picture_too_large_to_decode(tmp_path):
+    header = struct.pack(">II5B", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    content = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    (tmp_path / "a.png").write_bytes(images.PNG + content)
+    with pytest.raises(ValueError, match=r"a.png cannot be read as an image: it is empty, damaged, too large"):
+        images.read_pixels(tmp_path / "a.png")

@@ -1,0 +1,1 @@
+"""What lies on disk: records of images, the folders that hold them, labels added later, image files."""
