@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import os
 import sys
@@ -17,7 +16,7 @@ from tfcount import evaluation, experiment, pictures
 from tfcount.data import streams
 from tfcount.models.anchors import SUM
 from tfcount.records import schema
-from tfcount.records.files import write_file
+from tfcount.records.files import write_file, write_json
 from tfcount.records.folder import Records, read_index, read_manifest
 
 _WORST = 4
@@ -56,7 +55,7 @@ def main(argv):
     output = values.output or (values.model_dir if own else other)
     write_file(os.path.join(output, "predictions.csv"), predictions_csv(results))
     write_file(os.path.join(output, "evaluation.png"), draw(results, summary, records))
-    write_file(os.path.join(output, "evaluation.json"), json.dumps(summary, indent=2) + "\n")
+    write_json(os.path.join(output, "evaluation.json"), summary)
     sys.stdout.write(table(summary))
     sys.stdout.write(f"Written: {output} (evaluation.json, predictions.csv, evaluation.png)\n")
 

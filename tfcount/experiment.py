@@ -4,7 +4,6 @@ import contextlib
 import functools
 import inspect
 import itertools
-import json
 import logging
 import math
 import os
@@ -31,7 +30,7 @@ from tfcount.models import COUNTERS, build_counter
 from tfcount.models.anchors import Anchors
 from tfcount.ops.density import density_map
 from tfcount.records import schema
-from tfcount.records.files import write_file
+from tfcount.records.files import read_json, write_file, write_json
 from tfcount.records.folder import Records, fingerprint
 
 # The files of a run.
@@ -44,6 +43,8 @@ LAST = "last.weights.h5"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 FEATURES = "features"
+
+_REMEDY = "Restore it from a copy, or train again."
 
 # How many images TensorBoard shows.
 _PICTURES = 4
@@ -131,8 +132,8 @@ def train(config: ExperimentConfig, model_dir: str, resume: bool = False) -> int
     with callbacks.writing_to(model_dir):
         write_file(os.path.join(model_dir, FLAGS), "".join(f"{line}\n" for line in flags.to_lines(config)))
         used = method.used_labels(training, config.seed)
-        _write_json(os.path.join(model_dir, LABELS), _labels(used, held_out, config.initial_weights))
-        _write_json(os.path.join(model_dir, RUN), run)
+        write_json(os.path.join(model_dir, LABELS), _labels(used, held_out, config.initial_weights))
+        write_json(os.path.join(model_dir, RUN), run)
     with _logging_to(os.path.join(model_dir, LOG)), contextlib.ExitStack() as stack:
         if config.cache_features and method.steps < config.train.steps:
             folder = os.path.join(model_dir, FEATURES)
@@ -177,7 +178,7 @@ def _fit(config, model_dir, method, dataset, checkpoint, run, training, held_out
         run["validation"].append({"step": method.steps} | {name: float(value) for name, value in logs.items()})
         with callbacks.writing_to(model_dir):
             callbacks.check_space(model_dir, [*method.variables, *method.optimizer.variables, *counter.variables])
-            _write_json(os.path.join(model_dir, RUN), run)
+            write_json(os.path.join(model_dir, RUN), run)
             with callbacks.averaged_weights(method):
                 callbacks.save_weights(counter, os.path.join(model_dir, LAST))
             manager.save(checkpoint_number=method.steps)
@@ -493,7 +494,7 @@ def _labels(used, held_out, source):
     # Also given a file, it may be one of a run.
     before = os.path.join(source if os.path.isdir(source) else os.path.dirname(source), LABELS)
     if source and os.path.isfile(before):
-        labels["initial_weights"] = _read_json(before)
+        labels["initial_weights"] = read_json(before, _REMEDY)
     return labels
 
 
@@ -552,16 +553,4 @@ def _notes_on_weights(model_dir):
 
 def read_run(model_dir: str) -> dict:
     """Returns what `run.json` says: seed, commit, versions, hardware, minutes of training, validations."""
-    return _read_json(os.path.join(model_dir, RUN))
-
-
-def _read_json(path):
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}). Restore it from a copy, or train again.") from error
-
-
-def _write_json(path, value):
-    write_file(path, json.dumps(value, indent=2) + "\n")
+    return read_json(os.path.join(model_dir, RUN), _REMEDY)

@@ -1,7 +1,6 @@
 """Counts and finds people in pictures: `python -m tfcount.predict --savedmodel=savedmodels/sha picture.jpg folder/`."""
 
 import collections
-import json
 import os
 import sys
 
@@ -15,7 +14,7 @@ import tfcount.flags
 from tfcount import evaluation, serving
 from tfcount.models.anchors import SUM
 from tfcount.records import images
-from tfcount.records.files import write_file
+from tfcount.records.files import write_file, write_json
 
 # Rows of cells that are drawn at a time.
 _BAND = 64
@@ -59,8 +58,8 @@ def main(argv):
     if len(counts) > 1:
         sys.stdout.write(f"{f'{len(counts)} images':<{width}}  {sum(counts.values()):>10.1f}\n")
     if output:
-        write_file(os.path.join(output, "counts.json"), json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
-        write_file(os.path.join(output, "points.json"), json.dumps(people, ensure_ascii=False) + "\n")
+        write_json(os.path.join(output, "counts.json"), counts)
+        write_json(os.path.join(output, "points.json"), people, indent=None)
         sys.stdout.write(f"Written: {output} (overlays, counts.json, points.json: x, y, people per cell)\n")
     return 1 if failures else 0
 

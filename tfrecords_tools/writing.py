@@ -24,6 +24,7 @@ import tensorflow as tf
 import tqdm
 
 from tfcount.records import schema
+from tfcount.records.files import write_json
 from tfcount.records.folder import FORMAT_VERSION, INDEX, MANIFEST, IndexRow, read_index, read_manifest
 from tfcount.records.labels import read_pairs, write_pairs
 
@@ -152,7 +153,7 @@ def write_dataset(
             finished.update(_write_shards(partial, pending, bar))
         manifest = _manifest(dataset, source, shards, finished)
         _write_index(os.path.join(partial, INDEX), shards, finished)
-        _write_json(os.path.join(partial, MANIFEST), manifest)
+        write_json(os.path.join(partial, MANIFEST), manifest)
         _take_over_pairs(output, partial)
         _publish(partial, output)
     except KeyboardInterrupt:
@@ -371,7 +372,7 @@ def _write_shard(folder: str, shard: _Shard, advance: Callable[[], Any]) -> dict
             "images": images,
         }
         os.replace(temporary, path)
-        _write_json(path + _FINISHED, statistics)
+        write_json(path + _FINISHED, statistics)
     except tf.errors.ResourceExhaustedError as error:
         raise OSError(errno.ENOSPC, error.message, path) from error
     except tf.errors.OpError as error:
@@ -389,13 +390,6 @@ def _index_row(shard: _Shard, image: schema.AnnotatedImage) -> IndexRow:
     return IndexRow(
         shard.split, image.id, image.height, image.width, image.labels, len(image.points), float(count), shard.path
     )
-
-
-def _write_json(path: str, value: Any) -> None:
-    with open(path + _TEMPORARY, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
-        file.write("\n")
-    os.replace(path + _TEMPORARY, path)
 
 
 def _manifest(dataset: str, source: Mapping[str, Any], shards: Sequence[_Shard], finished: dict[str, dict]) -> dict:

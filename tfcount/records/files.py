@@ -1,8 +1,10 @@
 """Files that are complete or not there."""
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 
 def write_file(path: str, content: str | bytes) -> None:
@@ -18,6 +20,29 @@ def write_file(path: str, content: str | bytes) -> None:
             file.write(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from error
+
+
+def write_json(path: str, value: Any, indent: int | None = 2) -> None:
+    """Writes a value as JSON, as `write_file` does; `indent=None` puts all of it into one line."""
+    write_file(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str, remedy: str) -> Any:
+    """Reads a JSON file.
+
+    Args:
+      path: of the file.
+      remedy: what to do where it is damaged: a sentence.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is not JSON.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}). {remedy}") from error
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfcount.records import schema
-from tfcount.records.files import write_file
+from tfcount.records.files import write_json
 from tfcount.records.folder import MANIFEST, read_index, read_manifest
 
 # How the number of objects in image `id_a` compares with that in image `id_b`.
@@ -77,7 +76,7 @@ def write_pairs(folder: str, split: str, pairs: Iterable[RankingPair]) -> None:
         stated = {"path": name, "records": len(pairs), "bytes": os.path.getsize(path), "sha256": digest}
         os.replace(path, os.path.join(folder, name))
         manifest["splits"][split]["pairs"] = stated
-    write_file(os.path.join(folder, MANIFEST), json.dumps(manifest, indent=1) + "\n")
+    write_json(os.path.join(folder, MANIFEST), manifest)
     after = manifest["splits"][split].get("pairs")
     if before and (not after or before["path"] != after["path"]):
         with contextlib.suppress(FileNotFoundError):
