@@ -20,7 +20,7 @@ from tfcount.data import schema
 from tfcount.data.records import Records
 from tfcount.data.streams import DataConfig, DensityConfig, TrainingData, decode_image
 from tfcount.data.streams import evaluation as evaluation_stream
-from tfcount.labeling import ranking_pairs
+from tfcount.labeling.ranking_pairs import reduction
 from tfcount.methods import ranking
 from tfcount.methods.ranking import Config, Ranking
 from tfcount.models import build_counter
@@ -43,7 +43,7 @@ class TestKnown:
         facts = ranking.known(FEW, records, seed=0)
         counts = counts_of(records)
         assert np.all(counts[facts.pairs[:, 0]] > 2 * counts[facts.pairs[:, 1]])
-        assert facts.asked == len(ranking_pairs.needed(facts.pairs, len(counts))) < len(facts.pairs)
+        assert facts.asked == len(reduction(facts.pairs, len(counts))) < len(facts.pairs)
         assert len(facts.counted) == 0
 
     def test_anchors_reach_from_few_to_many(self, records):
