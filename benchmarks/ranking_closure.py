@@ -11,7 +11,7 @@ from measuring import finish, resident
 import networkx
 import numpy as np
 
-from tfcount.labeling.ranking_pairs import find_cycle, order_of, reduction
+from tfcount.labeling.order import find_cycle, order_of, reduction
 
 IMAGES, LABELS = 10_000, 1_000_000
 SECONDS, BYTES = 10.0, 2**30

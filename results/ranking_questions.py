@@ -26,7 +26,7 @@ from tfcount.data.records import Records
 from tfcount.experiment import build_optimizer
 from tfcount.files import write_file
 from tfcount.labeling import pair_selection
-from tfcount.labeling.ranking_pairs import PairLabels, order_of
+from tfcount.labeling.order import PairLabels, order_of
 from tfcount.methods import ranking
 from tfcount.metrics import counting
 from tfcount.models import anchors

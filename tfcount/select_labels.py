@@ -13,7 +13,7 @@ from tfcount.data import schema, streams
 from tfcount.data.records import Records
 from tfcount.files import write_file
 from tfcount.labeling import pair_selection, questions, simulation
-from tfcount.labeling.ranking_pairs import against_counts, check
+from tfcount.labeling.order import against_counts, check
 from tfcount.models import anchors
 
 

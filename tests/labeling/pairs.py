@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfcount.labeling.ranking_pairs import PairLabels
+from tfcount.labeling.order import PairLabels
 
 
 def as_labels(greater, close=()):

@@ -5,7 +5,7 @@ import pytest
 
 from tests.labeling.pairs import as_labels, as_set, random_labels
 from tfcount.labeling import pair_selection
-from tfcount.labeling.ranking_pairs import order_of, reduction
+from tfcount.labeling.order import order_of, reduction
 
 
 def test_pairs_from_counts():

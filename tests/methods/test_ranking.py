@@ -20,7 +20,7 @@ from tfcount.data import schema
 from tfcount.data.records import Records
 from tfcount.data.streams import DataConfig, DensityConfig, TrainingData, decode_image
 from tfcount.data.streams import evaluation as evaluation_stream
-from tfcount.labeling.ranking_pairs import reduction
+from tfcount.labeling.order import reduction
 from tfcount.methods import ranking
 from tfcount.methods.ranking import Config, Ranking
 from tfcount.models import build_counter

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 
-from tfcount.labeling.ranking_pairs import PairLabels, order_of
+from tfcount.labeling.order import PairLabels, order_of
 
 # Of the logarithms of counts: their standard deviation over images of one data set, that of a model's errors, and the
 # width of the transition between ratios that a person does not tell apart and those that he does. Found on Part A of

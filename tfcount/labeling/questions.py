@@ -8,7 +8,7 @@ import numpy as np
 
 from tfcount.data import schema
 from tfcount.files import write_file
-from tfcount.labeling.ranking_pairs import PairLabels
+from tfcount.labeling.order import PairLabels
 
 HEADER = ("image_a", "image_b", "relation")
 GREATER, LESS, CLOSE = schema.RELATIONS

@@ -4,7 +4,7 @@ import numpy as np
 import tqdm
 
 from tfcount.labeling import pair_selection
-from tfcount.labeling.ranking_pairs import order_of, reduction
+from tfcount.labeling.order import order_of, reduction
 
 # What a simulated person has told apart when a line is printed, share of the pairs that can be.
 _MILESTONES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)

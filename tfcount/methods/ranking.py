@@ -10,7 +10,7 @@ from tfcount.data import schema
 from tfcount.data.records import Records
 from tfcount.data.streams import TrainingData
 from tfcount.labeling import pair_selection, questions
-from tfcount.labeling.ranking_pairs import against_counts, check, order_of, reduction
+from tfcount.labeling.order import against_counts, check, order_of, reduction
 from tfcount.losses.ranking_hinge import is_hard, ranking_hinge
 from tfcount.methods.method import Method
 from tfcount.models import anchors

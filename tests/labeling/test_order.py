@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.labeling.pairs import as_labels, as_set, random_labels
-from tfcount.labeling.ranking_pairs import check, find_cycle, order_of, reduction
+from tfcount.labeling.order import check, find_cycle, order_of, reduction
 
 IDS = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
 
