@@ -17,11 +17,11 @@ import tqdm
 from tfcount import experiment
 from tfcount.data import streams
 from tfcount.data.records import Records
+from tfcount.drawing.figures import to_png
 from tfcount.files import write_file
 from tfcount.metrics import counting
 from tfcount.models.l2sm import MULTIPLE
 from tfcount.ops import regions
-from tfcount.pictures import to_png
 
 OUTPUT = pathlib.Path(__file__).resolve().parent / "l2sm_resnet50_sha"
 # Scale factors per bin of the histogram that is kept.

@@ -23,6 +23,7 @@ from tfcount.callbacks import averaged_weights
 from tfcount.config import TrainConfig
 from tfcount.data import streams
 from tfcount.data.records import Records
+from tfcount.drawing.figures import to_png
 from tfcount.experiment import build_optimizer
 from tfcount.files import write_file
 from tfcount.labeling import pair_selection
@@ -32,7 +33,6 @@ from tfcount.metrics import counting
 from tfcount.models import anchors
 from tfcount.models.counter import Counter
 from tfcount.models.resnet50 import resnet50
-from tfcount.pictures import to_png
 
 OUTPUT = pathlib.Path(__file__).resolve().parent / "ranking_questions"
 QUESTIONS = (50, 150, 500, 1500, 5000)

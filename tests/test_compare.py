@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tfcount import compare
+from tfcount.drawing.comparison_figure import draw_comparison
 from tfcount.evaluate import predictions_csv
 from tfcount.evaluation import ImageResult
 
@@ -44,7 +45,7 @@ def test_table_and_picture(folders):
     lines = compare.table(results, rows).splitlines()
     assert lines[0].startswith("80 images; differences of |error| to baseline")
     assert lines[3].startswith("better        2") and lines[3].endswith("better")
-    assert compare.draw(results, rows).startswith(b"\x89PNG")
+    assert draw_comparison(results, rows).startswith(b"\x89PNG")
 
 
 def test_equal_names_are_told_apart(folders, tmp_path):

@@ -17,10 +17,10 @@ import tensorflow as tf
 import tqdm
 
 from tfcount import evaluation
+from tfcount.drawing.figures import draw_prediction
 from tfcount.files import replacing
 from tfcount.metrics import counting
 from tfcount.models import anchors
-from tfcount.pictures import draw_prediction
 
 _LOG_STEPS = 50
 # What the names of an anchor line's numbers begin with, among the notes on a validation.

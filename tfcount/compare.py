@@ -7,14 +7,13 @@ import os
 import sys
 from typing import Any
 
-import matplotlib.figure
 import numpy as np
 from absl import flags
 
 import tfcount.flags
+from tfcount.drawing.comparison_figure import draw_comparison
 from tfcount.files import write_file
 from tfcount.metrics import counting
-from tfcount.pictures import compare_on, to_png
 
 PREDICTIONS = "predictions.csv"
 # With fewer images, a bootstrap interval is that of chance.
@@ -50,7 +49,7 @@ def main(argv):
     results = read_results(argv[1:])
     rows = summarize(results)
     sys.stdout.write(table(results, rows))
-    write_file(flags.FLAGS.output, draw(results, rows))
+    write_file(flags.FLAGS.output, draw_comparison(results, rows))
     sys.stdout.write(f"Written: {flags.FLAGS.output}\n")
 
 
@@ -128,41 +127,6 @@ def table(results: list[Result], rows: list[dict]) -> str:
             line += f"  {row['difference']:>+10.2f}  {_interval(row['difference_interval'])}  {row['verdict']}"
         lines.append(line)
     return "\n".join(lines) + "\n"
-
-
-def draw(results: list[Result], rows: list[dict]) -> bytes:
-    """Draws the MAE of each result, the differences to the first, and its errors against those of the others.
-
-    Returns:
-      The picture as PNG.
-    """
-    figure = matplotlib.figure.Figure(figsize=(14, 4 + 0.35 * len(results)), layout="constrained")
-    means, differences, scatter = figure.subplots(1, 3)
-    colors = [f"C{index % 10}" for index in range(len(results))]
-    for position, (row, color) in enumerate(zip(rows, colors, strict=True)):
-        means.plot(row["interval"], [position] * 2, color=color, linewidth=3, alpha=0.4)
-        means.plot(row["mae"], position, "o", color=color)
-        if "verdict" in row:
-            differences.plot(row["difference_interval"], [position] * 2, color=color, linewidth=3, alpha=0.4)
-            differences.plot(row["difference"], position, "o", color=color)
-    limits = (len(results) - 0.5, -0.5)
-    means.set_yticks(range(len(results)), [result.name for result in results])
-    means.set(xlabel="MAE, 95 % interval", ylim=limits)
-    differences.axvline(0, color="0.3", linewidth=0.8)
-    # The rows are those of the first plot, whose names need not be there twice.
-    differences.yaxis.tick_right()
-    differences.set_yticks(range(len(results)), [row.get("verdict", "baseline") for row in rows])
-    differences.set(xlabel=f"MAE above that of\n{results[0].name},\npaired, 95 % interval", ylim=limits)
-    # Colors tell which points of the third plot are whose.
-    for labels in (means.get_yticklabels(), differences.get_yticklabels()):
-        for label, color in zip(labels, colors, strict=True):
-            label.set_color(color)
-    ours = results[0].errors.mean(0)
-    compare_on(scatter, 1.05 * max(max(result.errors.mean(0).max() for result in results), 1.0))
-    for result, color in zip(results[1:], colors[1:], strict=True):
-        scatter.scatter(ours, result.errors.mean(0), s=14, alpha=0.6, edgecolor="none", color=color)
-    scatter.set(xlabel=f"|error| of\n{results[0].name}", ylabel="|error| of the others, each image")
-    return to_png(figure)
 
 
 def _prediction_files(folder):
