@@ -11,7 +11,7 @@ from measuring import finish, resident
 import networkx
 import numpy as np
 
-from tfcount.labeling import ranking_pairs
+from tfcount.labeling.order import find_cycle, order_of, reduction
 
 IMAGES, LABELS = 10_000, 1_000_000
 SECONDS, BYTES = 10.0, 2**30
@@ -31,8 +31,8 @@ def check_small_sets():
     labels = random_labels(300, 2000)
     graph = networkx.DiGraph(map(tuple, labels.tolist()))
     for name, pairs, expected in (
-        ("closure", ranking_pairs.order_of(labels, 300).pairs(), networkx.transitive_closure_dag(graph)),
-        ("reduction", ranking_pairs.needed(labels, 300), networkx.transitive_reduction(graph)),
+        ("closure", order_of(labels, 300).pairs(), networkx.transitive_closure_dag(graph)),
+        ("reduction", reduction(labels, 300), networkx.transitive_reduction(graph)),
     ):
         if set(map(tuple, pairs.tolist())) != set(expected.edges):
             raise SystemExit(f"The {name} is not that of networkx.")
@@ -49,9 +49,9 @@ def main():
     wrong = np.concatenate([labels, [[fewest, more]]])
     shares = []
     for name, compute in (
-        ("closure", lambda: f"{ranking_pairs.order_of(labels, IMAGES).count():,} pairs known"),
-        ("reduction", lambda: f"{len(ranking_pairs.needed(labels, IMAGES)):,} labels needed"),
-        ("contradiction", lambda: f"{len(ranking_pairs.find_cycle(wrong, IMAGES))} labels in a cycle"),
+        ("closure", lambda: f"{order_of(labels, IMAGES).count():,} pairs known"),
+        ("reduction", lambda: f"{len(reduction(labels, IMAGES)):,} labels needed"),
+        ("contradiction", lambda: f"{len(find_cycle(wrong, IMAGES))} labels in a cycle"),
     ):
         begin = time.perf_counter()
         found = compute()

@@ -12,7 +12,7 @@ import pathlib
 import shutil
 import statistics
 
-from tfcount import compare
+from tfcount import comparison
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KEPT = ("run.flags", "train.log", "labels.json", "predictions.csv", "evaluation.json")
@@ -47,7 +47,7 @@ def row(folder: pathlib.Path) -> str:
     low, high = summary["interval"]["mae"]
     seeds = ""
     if len(found) > 1:
-        low, high = compare.summarize(compare.read_results([str(folder)]))[0]["interval"]
+        low, high = comparison.summarize(comparison.read_results([str(folder)]))[0]["interval"]
         seeds = f", {len(found)} seeds"
 
     def mean(*keys):

@@ -16,10 +16,10 @@ import tqdm
 
 from tfcount import experiment
 from tfcount.data import streams
+from tfcount.drawing.figures import to_png
 from tfcount.metrics import counting
 from tfcount.models.l2sm import MULTIPLE
 from tfcount.ops import regions
-from tfcount.pictures import to_png
 from tfcount.records.files import write_file
 from tfcount.records.folder import Records
 

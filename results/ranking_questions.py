@@ -22,14 +22,15 @@ from tfcount import evaluation
 from tfcount.callbacks import averaged_weights
 from tfcount.config import TrainConfig
 from tfcount.data import streams
+from tfcount.drawing.figures import to_png
 from tfcount.experiment import build_optimizer
-from tfcount.labeling import ranking_pairs
+from tfcount.labeling import pair_selection
+from tfcount.labeling.order import PairLabels, order_of
 from tfcount.methods import ranking
 from tfcount.metrics import counting
 from tfcount.models import anchors
 from tfcount.models.counter import Counter
 from tfcount.models.resnet50 import resnet50
-from tfcount.pictures import to_png
 from tfcount.records.files import write_file
 from tfcount.records.folder import Records
 
@@ -102,9 +103,9 @@ def potentials(method: ranking.Ranking, images: Encoded) -> np.ndarray:
     return np.concatenate(found)
 
 
-def measure(train: Encoded, test: Encoded, labels: ranking_pairs.Labels, seed: int) -> dict:
+def measure(train: Encoded, test: Encoded, labels: PairLabels, seed: int) -> dict:
     """Trains with labels, and returns what comes out on the test images."""
-    pairs = ranking_pairs.order_of(labels.greater, len(train.counts)).pairs()
+    pairs = order_of(labels.greater, len(train.counts)).pairs()
     keras.utils.set_random_seed(seed)
     counter = resnet50("none", width=WIDTH)
     counter.encoder.trainable = False
@@ -132,7 +133,7 @@ def main(data: str, weights: str = "imagenet") -> None:
     train, test = (Encoded(counter, Records.open(data, split)) for split in ("train", "test"))
     rows = []
     for seed, strategy in itertools.product(SEEDS, STRATEGIES):
-        rounds = ranking_pairs.rounds(train.counts, ROUND, RATIO, seed, strategy == "proposed")
+        rounds = pair_selection.rounds(train.counts, ROUND, RATIO, seed, strategy == "proposed")
         for questions, labels in itertools.takewhile(lambda asked: asked[0] <= max(QUESTIONS), rounds):
             if questions in QUESTIONS:
                 row = {"strategy": strategy, "questions": questions, "seed": seed}
@@ -141,7 +142,7 @@ def main(data: str, weights: str = "imagenet") -> None:
                 sys.stdout.flush()
     result = {
         "images": len(train.counts),
-        "pairs": len(ranking_pairs.from_counts(train.counts, RATIO)),
+        "pairs": len(pair_selection.from_counts(train.counts, RATIO)),
         "mean_count_mae": evaluation.mean_count_mae(train.counts, test.counts),
         "rows": rows,
     }

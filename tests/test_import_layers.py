@@ -7,12 +7,12 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 ORDER = [
-    {"ops", "pictures"},
+    {"ops", "drawing"},
     {"layers", "losses", "metrics", "records"},
     {"data", "models"},
     {"methods", "labeling"},
     {"config"},
-    {"flags", "evaluation"},
+    {"flags", "evaluation", "comparison"},
     {"callbacks"},
     {"experiment"},
     {"serving"},

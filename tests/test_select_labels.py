@@ -139,10 +139,3 @@ def test_simulated(folder, call):
     assert table.shape == (7, 2) and np.all(np.diff(table, axis=0) >= 0)
     assert table[-1].max() <= 66
     assert read_pairs(folder, "train") == []
-
-
-def test_simulation_needs_counts():
-    with pytest.raises(ValueError, match="--simulate needs the counts of all images"):
-        select_labels.simulate(np.array([1.0, np.nan, 5.0]), 10, 2.0, 0)
-    with pytest.raises(ValueError, match="some that differ by more than --ratio"):
-        select_labels.simulate(np.array([5.0, 5.0]), 10, 2.0, 0)

@@ -17,9 +17,9 @@ import tensorflow as tf
 import tqdm
 
 from tfcount import evaluation
+from tfcount.drawing.figures import draw_prediction
 from tfcount.metrics import counting
 from tfcount.models import anchors
-from tfcount.pictures import draw_prediction
 from tfcount.records.files import replacing
 
 _LOG_STEPS = 50

@@ -1,46 +1,13 @@
 """Compares counters on the same images: `python -m tfcount.compare results/one results/other`."""
 
-import csv
-import dataclasses
-import itertools
-import os
 import sys
-from typing import Any
 
-import matplotlib.figure
-import numpy as np
 from absl import flags
 
 import tfcount.flags
-from tfcount.metrics import counting
-from tfcount.pictures import compare_on, to_png
+from tfcount.comparison import read_results, summarize, table
+from tfcount.drawing.comparison_figure import draw_comparison
 from tfcount.records.files import write_file
-
-PREDICTIONS = "predictions.csv"
-# With fewer images, a bootstrap interval is that of chance.
-_FEWEST = 10
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What a counter, trained with one or several seeds, said of a set of images.
-
-    Attributes:
-      name: what to call it.
-      ids: of the images, sorted.
-      ground_truth: `(images,)`.
-      predicted: `(seeds, images)`.
-    """
-
-    name: str
-    ids: tuple[str, ...]
-    ground_truth: np.ndarray
-    predicted: np.ndarray
-
-    @property
-    def errors(self) -> np.ndarray:
-        """Absolute errors `(seeds, images)`."""
-        return np.abs(self.predicted - self.ground_truth)
 
 
 def main(argv):
@@ -50,157 +17,8 @@ def main(argv):
     results = read_results(argv[1:])
     rows = summarize(results)
     sys.stdout.write(table(results, rows))
-    write_file(flags.FLAGS.output, draw(results, rows))
+    write_file(flags.FLAGS.output, draw_comparison(results, rows))
     sys.stdout.write(f"Written: {flags.FLAGS.output}\n")
-
-
-def read_results(folders) -> list[Result]:
-    """Reads `predictions.csv` of each folder, or of its folders `seed_*`.
-
-    Raises:
-      FileNotFoundError: if a folder holds no predictions.
-      ValueError: if a file is damaged, or is not of the same images as the first.
-    """
-    folders = [os.path.normpath(folder) for folder in folders]
-    names = [os.path.basename(folder) for folder in folders]
-    if len(set(names)) < len(names):
-        names = folders
-    first, results = None, []
-    for folder, name in zip(folders, names, strict=True):
-        predicted = []
-        for path in _prediction_files(folder):
-            ids, truth, values = _read_predictions(path)
-            first = first or (path, ids, truth)
-            if (ids, truth) != first[1:]:
-                differing = sorted(set(ids) ^ set(first[1])) or [
-                    f"{identity}: {theirs:g} and {ours:g} people"
-                    for identity, theirs, ours in zip(ids, truth, first[2], strict=True)
-                    if theirs != ours
-                ]
-                raise ValueError(
-                    f"{path} and {first[0]} are not of the same images ({len(differing)} differ, such as "
-                    f"{differing[0]}): evaluate both on the same split."
-                )
-            predicted.append(values)
-        results.append(Result(name, ids, np.array(truth), np.array(predicted)))
-    return results
-
-
-def summarize(results: list[Result]) -> list[dict]:
-    """Computes for each result its MAE and, after the first, how it differs from that of the first.
-
-    Returns:
-      For each: `seeds`, `mae`, `interval`; after the first also `difference`, `difference_interval` and `verdict`:
-      "better" or "worse" where the interval does not hold 0, "not shown" otherwise, and with fewer than 10 images.
-    """
-    rows: list[dict[str, Any]] = []
-    for result in results:
-        errors = result.errors
-        row: dict[str, Any] = {
-            "seeds": len(errors),
-            "mae": float(errors.mean()),
-            "interval": counting.paired_bootstrap(errors, np.zeros_like(errors)),
-        }
-        if rows:
-            low, high = counting.paired_bootstrap(errors, results[0].errors)
-            verdict = "better" if high < 0 else "worse" if low > 0 else "not shown"
-            if errors.shape[1] < _FEWEST:
-                verdict = f"not shown: fewer than {_FEWEST} images"
-            row |= {
-                "difference": row["mae"] - rows[0]["mae"],
-                "difference_interval": (low, high),
-                "verdict": verdict,
-            }
-        rows.append(row)
-    return rows
-
-
-def table(results: list[Result], rows: list[dict]) -> str:
-    """Returns the comparison as text."""
-    width = max(len(result.name) for result in results)
-    lines = [
-        f"{len(results[0].ids)} images; differences of |error| to {results[0].name}, paired, 95 % intervals",
-        f"{'':<{width}}  seeds      MAE  {'interval':^18}  {'difference':>10}  {'interval':^18}",
-    ]
-    for result, row in zip(results, rows, strict=True):
-        line = f"{result.name:<{width}}  {row['seeds']:>5}  {row['mae']:>7.2f}  {_interval(row['interval'])}"
-        if "verdict" in row:
-            line += f"  {row['difference']:>+10.2f}  {_interval(row['difference_interval'])}  {row['verdict']}"
-        lines.append(line)
-    return "\n".join(lines) + "\n"
-
-
-def draw(results: list[Result], rows: list[dict]) -> bytes:
-    """Draws the MAE of each result, the differences to the first, and its errors against those of the others.
-
-    Returns:
-      The picture as PNG.
-    """
-    figure = matplotlib.figure.Figure(figsize=(14, 4 + 0.35 * len(results)), layout="constrained")
-    means, differences, scatter = figure.subplots(1, 3)
-    colors = [f"C{index % 10}" for index in range(len(results))]
-    for position, (row, color) in enumerate(zip(rows, colors, strict=True)):
-        means.plot(row["interval"], [position] * 2, color=color, linewidth=3, alpha=0.4)
-        means.plot(row["mae"], position, "o", color=color)
-        if "verdict" in row:
-            differences.plot(row["difference_interval"], [position] * 2, color=color, linewidth=3, alpha=0.4)
-            differences.plot(row["difference"], position, "o", color=color)
-    limits = (len(results) - 0.5, -0.5)
-    means.set_yticks(range(len(results)), [result.name for result in results])
-    means.set(xlabel="MAE, 95 % interval", ylim=limits)
-    differences.axvline(0, color="0.3", linewidth=0.8)
-    # The rows are those of the first plot, whose names need not be there twice.
-    differences.yaxis.tick_right()
-    differences.set_yticks(range(len(results)), [row.get("verdict", "baseline") for row in rows])
-    differences.set(xlabel=f"MAE above that of\n{results[0].name},\npaired, 95 % interval", ylim=limits)
-    # Colors tell which points of the third plot are whose.
-    for labels in (means.get_yticklabels(), differences.get_yticklabels()):
-        for label, color in zip(labels, colors, strict=True):
-            label.set_color(color)
-    ours = results[0].errors.mean(0)
-    compare_on(scatter, 1.05 * max(max(result.errors.mean(0).max() for result in results), 1.0))
-    for result, color in zip(results[1:], colors[1:], strict=True):
-        scatter.scatter(ours, result.errors.mean(0), s=14, alpha=0.6, edgecolor="none", color=color)
-    scatter.set(xlabel=f"|error| of\n{results[0].name}", ylabel="|error| of the others, each image")
-    return to_png(figure)
-
-
-def _prediction_files(folder):
-    path = os.path.join(folder, PREDICTIONS)
-    if os.path.isfile(path):
-        return [path]
-    seeds = sorted(name for name in os.listdir(folder) if name.startswith("seed_")) if os.path.isdir(folder) else []
-    paths = [os.path.join(folder, name, PREDICTIONS) for name in seeds]
-    if not paths or not all(os.path.isfile(path) for path in paths):
-        raise FileNotFoundError(
-            f"{folder!r} holds no {PREDICTIONS}, nor do all of its folders seed_*: call `python -m tfcount.evaluate`."
-        )
-    return paths
-
-
-def _read_predictions(path):
-    """Returns the ids, the true and the predicted counts that a file holds, by id."""
-    with open(path, newline="", encoding="utf-8") as file:
-        try:
-            rows = sorted(
-                (row["image_id"], float(row["ground_truth"]), float(row["predicted"])) for row in csv.DictReader(file)
-            )
-            ids, truth, predicted = zip(*rows, strict=True)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path} is empty or damaged: it must have lines `image_id,ground_truth,predicted` ({error})."
-            ) from error
-    if len(set(ids)) < len(ids):
-        twice = next(one for one, other in itertools.pairwise(ids) if one == other)
-        raise ValueError(f"{path} has image {twice!r} twice: call `python -m tfcount.evaluate` again.")
-    for identity, *counts in rows:
-        if not np.isfinite(counts).all():
-            raise ValueError(f"{path} has counts {counts} for image {identity!r}: they must be finite.")
-    return ids, truth, predicted
-
-
-def _interval(ends):
-    return f"{ends[0]:>8.2f} to{ends[1]:>7.2f}"
 
 
 if __name__ == "__main__":

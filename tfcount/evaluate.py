@@ -6,14 +6,13 @@ import math
 import os
 import sys
 
-import matplotlib.figure
-import numpy as np
 import tqdm
 from absl import flags
 
 import tfcount.flags
-from tfcount import evaluation, experiment, pictures
+from tfcount import evaluation, experiment
 from tfcount.data import streams
+from tfcount.drawing.evaluation_figure import draw_evaluation
 from tfcount.models.anchors import SUM
 from tfcount.records import schema
 from tfcount.records.files import write_file, write_json
@@ -54,7 +53,8 @@ def main(argv):
     other = os.path.join(values.model_dir, f"{manifest['dataset']}_{values.split}")
     output = values.output or (values.model_dir if own else other)
     write_file(os.path.join(output, "predictions.csv"), predictions_csv(results))
-    write_file(os.path.join(output, "evaluation.png"), draw(results, summary, records))
+    images = _images_with_largest_errors(results, records)
+    write_file(os.path.join(output, "evaluation.png"), draw_evaluation(results, summary, images))
     write_json(os.path.join(output, "evaluation.json"), summary)
     sys.stdout.write(table(summary))
     sys.stdout.write(f"Written: {output} (evaluation.json, predictions.csv, evaluation.png)\n")
@@ -71,6 +71,16 @@ def _check_labels(records, split, points_needed):
         raise ValueError(
             f"--localization needs images with points, and no image of split {split!r} in {records.folder!r} has them."
         )
+
+
+def _images_with_largest_errors(results, records):
+    """Returns the images with the largest errors, `(height, width, 3)` uint8 by id, the largest error first."""
+    worst = sorted(results, key=lambda result: -abs(result.predicted - result.ground_truth))[:_WORST]
+    images = {
+        example["id"].numpy().decode(): example["image"].numpy()[0]
+        for example in streams.evaluation(records.select({result.image_id for result in worst}))
+    }
+    return {result.image_id: images[result.image_id] for result in worst}
 
 
 def predictions_csv(results) -> str:
@@ -133,56 +143,6 @@ def _localization_lines(localization):
             cells += [f"AUC {metrics['auc']:.3f}"] if metrics.get("auc") is not None else []
             lines.append(f"  {text:<26}" + "".join(f"{cell:>10}" for cell in cells))
     return lines
-
-
-def draw(results, summary: dict, records: Records) -> bytes:
-    """Draws predicted against true counts, the bias by count and by size, and the images with the largest errors.
-
-    Returns:
-      The picture as PNG.
-    """
-    figure = matplotlib.figure.Figure(figsize=(15, 8.6), layout="constrained")
-    figure.suptitle(
-        f"{summary['dataset']} {summary['split']}: MAE {summary['mae']:.1f}, RMSE {summary['rmse']:.1f} "
-        f"({summary['images']} images)"
-    )
-    above, below = np.asarray(figure.subfigures(2, 1, height_ratios=(1.3, 1)))
-    scatter, by_count, by_size = above.subplots(1, 3)
-
-    truth = np.array([result.ground_truth for result in results])
-    predicted = np.array([result.predicted for result in results])
-    limit = 1.05 * max(truth.max(), predicted.max(), 1.0)
-    pictures.compare_on(scatter, limit)
-    scatter.scatter(truth, predicted, s=14, alpha=0.7, edgecolor="none")
-    scatter.set(xlabel="true count", ylabel="predicted count")
-    _draw_bias(by_count, summary["bias_by_count"], "true count")
-    _draw_bias(by_size, summary["bias_by_megapixels"], "megapixels")
-
-    worst = sorted(results, key=lambda result: -abs(result.predicted - result.ground_truth))[:_WORST]
-    below.suptitle("largest errors", fontsize="medium")
-    images = {
-        example["id"].numpy().decode(): example["image"].numpy()[0]
-        for example in streams.evaluation(records.select({result.image_id for result in worst}))
-    }
-    for axes, result in zip(np.atleast_1d(below.subplots(1, len(worst))), worst, strict=True):
-        axes.imshow(pictures.thumbnail(images[result.image_id]))
-        axes.set_title(
-            f"{result.image_id}: {result.ground_truth:g} people, predicted {result.predicted:.0f}", fontsize="small"
-        )
-        axes.axis("off")
-    return pictures.to_png(figure)
-
-
-def _draw_bias(axes, groups, label):
-    names = [f"{group['from']:g}" + ("+" if group["to"] is None else f"-{group['to']:g}") for group in groups]
-    positions = np.arange(len(groups))
-    axes.bar(positions - 0.2, [group["mae"] for group in groups], 0.4, label="MAE", color="0.75")
-    axes.bar(positions + 0.2, [group["bias"] for group in groups], 0.4, label="bias (predicted - true)")
-    ticks = [f"{name}\nn = {group['images']}" for name, group in zip(names, groups, strict=True)]
-    axes.set_xticks(positions, ticks, fontsize="small")
-    axes.axhline(0, color="0.3", linewidth=0.8)
-    axes.set(xlabel=label, ylabel="people an image")
-    axes.legend(frameon=False)
 
 
 if __name__ == "__main__":

@@ -5,21 +5,16 @@ import os
 import sys
 
 import cv2
-import matplotlib
 import numpy as np
 import tqdm
 from absl import flags
 
 import tfcount.flags
 from tfcount import evaluation, serving
+from tfcount.drawing.overlays import draw_overlay
 from tfcount.models.anchors import SUM
 from tfcount.records import images
 from tfcount.records.files import write_file, write_json
-
-# Rows of cells that are drawn at a time.
-_BAND = 64
-# What is drawn at full strength has at least so many people a cell.
-_FAINTEST = 0.02
 
 
 def main(argv):
@@ -102,52 +97,6 @@ def find_images(arguments) -> list[str]:
         except UnicodeEncodeError as error:
             raise ValueError(f"{path!a} is not a name in UTF-8, which JSON files need: rename it.") from error
     return list({os.path.abspath(path): path for path in paths}.values())
-
-
-def draw_overlay(image, density, stride: int, count: float, points) -> np.ndarray:
-    """Draws a density map as a heat map over its image, the people as dots, and their numbers in a strip above.
-
-    Args:
-      image: `(height, width, 3)` uint8, RGB.
-      density: `(h, w)` people per cell.
-      stride: side of a cell, pixels.
-      count: number to write.
-      points: `(n, 2)` people, (x, y) in pixels, or None of a map that only ranks, which does not show where they are.
-
-    Returns:
-      `(height + strip, width, 3)` uint8, RGB; wider where the numbers need it.
-    """
-    height, width = image.shape[:2]
-    scale = max(0.4, min(width, 1600) / 1000)
-    strip = round(34 * scale) + 6
-    origin = (round(8 * scale), strip - round(10 * scale) - 2)
-    title = f"{count:.1f} people"
-    if points is not None:
-        title += f", {len(points)} found one by one"
-    title_width = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0] + 2 * origin[0]
-    drawn = np.full((strip + height, max(width, title_width), 3), 24, np.uint8)
-    cv2.putText(drawn[:strip], title, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255,) * 3, 1, cv2.LINE_AA)
-    # The 99.5th percentile, not the maximum: one bright cell must not hide the rest. Nor may noise where nobody is look
-    # like a crowd; maps that only rank have another unit.
-    faintest = _FAINTEST if points is not None else 1e-6
-    relative = np.clip(density / max(float(np.quantile(density, 0.995)), faintest), 0, 1)
-    relative = np.pad(relative, ((1, 1), (0, 0)), mode="edge")
-    # Some rows of cells at a time, with their neighbors: a large image as floats would take gigabytes.
-    for first in range(0, len(density), _BAND):
-        band = relative[first : first + _BAND + 2]
-        size = (band.shape[1] * stride, band.shape[0] * stride)
-        part = slice(first * stride, (first + _BAND) * stride)
-        pixels = image[part]
-        shown = cv2.resize(band, size, interpolation=cv2.INTER_LINEAR)[stride : stride + len(pixels), :width]
-        heat = matplotlib.colormaps["inferno"](shown)[..., :3] * 255
-        opacity = 0.75 * np.sqrt(shown)[..., None]
-        drawn[strip:, :width][part] = pixels * (1 - opacity) + heat * opacity
-    radius = max(1, round(2 * scale))
-    # A sixteenth of a pixel is OpenCV's finest position; the center of pixel i is at i + 0.5 here and at i in OpenCV.
-    for x, y in np.round(16 * (np.reshape([] if points is None else points, (-1, 2)) - 0.5)).astype(int).tolist():
-        for size, color in ((radius + 1, (0, 0, 0)), (radius, (90, 255, 120))):
-            cv2.circle(drawn[strip:, :width], (x, y), 16 * size, color, -1, cv2.LINE_AA, 4)
-    return drawn
 
 
 def _overlay_names(paths):

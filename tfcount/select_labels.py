@@ -1,7 +1,5 @@
 """Proposes what to label next: `python -m tfcount.select_labels --strategy=ranking --data_dir=data/mine`."""
 
-import csv
-import io
 import os
 import sys
 
@@ -12,14 +10,12 @@ from absl import flags
 import tfcount.flags
 from tfcount import evaluation, experiment
 from tfcount.data import streams
-from tfcount.labeling import ranking_pairs
+from tfcount.labeling import pair_selection, questions, simulation
+from tfcount.labeling.order import against_counts, check
 from tfcount.models import anchors
 from tfcount.records.files import write_file
 from tfcount.records.folder import Records
 from tfcount.records.labels import read_pairs, write_pairs
-
-# What a simulated person has told apart when a line is printed, share of the pairs that can be.
-_MILESTONES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -57,7 +53,7 @@ def main(argv, values: flags.FlagValues = flags.FLAGS):
     records = Records.open(values.data_dir, values.split)
     if values.simulate:
         truth = np.array([row.count for row in records.rows])
-        sys.stdout.write(simulate(truth, values.number, values.ratio, values.seed))
+        sys.stdout.write(simulation.simulate(truth, values.number, values.ratio, values.seed))
         return
     if os.path.exists(values.output):
         raise FileExistsError(
@@ -68,10 +64,10 @@ def main(argv, values: flags.FlagValues = flags.FLAGS):
     kept = read_pairs(values.data_dir, values.split)
     before = set(kept)
     if values.answers:
-        kept = ranking_pairs.merge(kept, ranking_pairs.read_answers(values.answers, ids))
-    labels = ranking_pairs.numbered(kept, ids)
+        kept = questions.merge(kept, questions.read_answers(values.answers, ids))
+    labels = questions.index_pairs(kept, ids)
     # Before they are kept: labels that contradict each other are told, and change nothing.
-    order = ranking_pairs.check(labels, ids)
+    order = check(labels, ids)
     if values.answers:
         write_pairs(values.data_dir, values.split, kept)
         new, replaced = set(kept) - before, before - set(kept)
@@ -79,75 +75,26 @@ def main(argv, values: flags.FlagValues = flags.FLAGS):
             f"Kept {len(new)} new labels of pairs in {values.data_dir}, {len(replaced)} in place of others.\n"
         )
     sys.stdout.write(f"{len(kept)} labels of pairs, {order.count()} pairs known with what follows from them.\n")
-    for line in ranking_pairs.against_counts(labels.greater, np.array([row.count for row in records.rows]), ids):
+    for line in against_counts(labels.greater, np.array([row.count for row in records.rows]), ids):
         sys.stdout.write(f"Warning: {line}\n")
     counts = _counted(values.model_dir, records) if values.model_dir else None
     if values.strategy == "anchors":
-        estimates = ranking_pairs.log_counts(labels, np.zeros(len(ids))) if counts is None else counts
-        write_file(values.output, _images_to_count(records.rows, anchors.spread(estimates, values.number)))
+        estimates = pair_selection.log_counts(labels, np.zeros(len(ids))) if counts is None else counts
+        write_file(values.output, questions.images_to_count(records.rows, anchors.spread(estimates, values.number)))
         sys.stdout.write(
             f"Written: {values.output} ({values.number} images, from few people to many). Fill in the last column, "
             "put it into your annotation file, and build the records again with --overwrite.\n"
         )
         return
-    pairs = ranking_pairs.propose(labels, len(ids), values.number, values.seed, counts, values.ratio)
+    pairs = pair_selection.propose(labels, len(ids), values.number, values.seed, counts, values.ratio)
     if not len(pairs):
         sys.stdout.write("All pairs are known: there is nothing left to ask.\n")
         return
-    ranking_pairs.write_questions(values.output, pairs, ids)
+    questions.write_questions(values.output, pairs, ids)
     sys.stdout.write(
         f"Written: {values.output} ({len(pairs)} pairs). Fill in the last column (greater, less, close), and read it "
         f"back with --answers={values.output} and another --output.\n"
     )
-
-
-def simulate(counts, number: int, ratio: float, seed: int) -> str:
-    """Asks somebody who knows the counts until nothing is left to ask, and the same somebody at random.
-
-    Args:
-      counts: `(images,)`.
-      number: questions a round.
-      ratio: of counts that this somebody tells apart; others are close.
-      seed: of what is drawn at random.
-
-    Returns:
-      A table: how many questions it takes until a share of the pairs that can be told apart is known.
-
-    Raises:
-      ValueError: if a count is unknown, or no pair can be told apart.
-    """
-    images = len(counts)
-    apart = len(ranking_pairs.from_counts(counts, ratio))
-    if np.isnan(counts).any() or not apart:
-        raise ValueError("--simulate needs the counts of all images, and some that differ by more than --ratio.")
-    asked: dict[str, dict[float, int]] = {"proposed": {}, "at random": {}}
-    for name, milestones in asked.items():
-        with tqdm.tqdm(total=apart, unit="pair", desc=name, leave=False) as bar:
-            for questions, labels in ranking_pairs.rounds(counts, number, ratio, seed, name == "proposed"):
-                known = ranking_pairs.order_of(labels.greater, images).count()
-                for share in _MILESTONES:
-                    if known >= share * apart:
-                        milestones.setdefault(share, questions)
-                bar.update(known - bar.n)
-                if len(milestones) == len(_MILESTONES):
-                    break
-    lines = [
-        f"{images} images, {apart:,} pairs that differ by more than {ratio:g}; labels needed to imply all of them: "
-        f"{len(ranking_pairs.needed(ranking_pairs.from_counts(counts, ratio), images)):,}",
-        f"{'known':>8}" + "".join(f"{name:>12}" for name in asked) + "   questions",
-    ]
-    for share in _MILESTONES:
-        lines.append(f"{share:>8.0%}" + "".join(f"{asked[name][share]:>12,}" for name in asked))
-    return "\n".join(lines) + "\n"
-
-
-def _images_to_count(rows, positions):
-    """Returns the lines `image,count` of some images, without the counts that are not known."""
-    text = io.StringIO()
-    known = [(rows[position].id, rows[position].count) for position in positions]
-    lines = [(name, "" if np.isnan(count) else f"{count:g}") for name, count in known]
-    csv.writer(text, lineterminator="\n").writerows([("image", "count"), *lines])
-    return text.getvalue()
 
 
 def _counted(model_dir, records):

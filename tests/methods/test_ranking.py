@@ -18,7 +18,7 @@ from tfcount import evaluation, experiment, serving
 from tfcount.config import ExperimentConfig, TrainConfig
 from tfcount.data.streams import DataConfig, DensityConfig, TrainingData
 from tfcount.data.streams import evaluation as evaluation_stream
-from tfcount.labeling import ranking_pairs
+from tfcount.labeling.order import reduction
 from tfcount.methods import ranking
 from tfcount.methods.ranking import Config, Ranking
 from tfcount.models import build_counter
@@ -44,7 +44,7 @@ class TestKnown:
         facts = ranking.known(FEW, records, seed=0)
         counts = counts_of(records)
         assert np.all(counts[facts.pairs[:, 0]] > 2 * counts[facts.pairs[:, 1]])
-        assert facts.asked == len(ranking_pairs.needed(facts.pairs, len(counts))) < len(facts.pairs)
+        assert facts.asked == len(reduction(facts.pairs, len(counts))) < len(facts.pairs)
         assert len(facts.counted) == 0
 
     def test_anchors_reach_from_few_to_many(self, records):

@@ -2,12 +2,11 @@
 
 import dataclasses
 
-import matplotlib.figure
-import matplotlib.patches
 import numpy as np
 import tensorflow as tf
 
 from tfcount.data.streams import TrainingData
+from tfcount.drawing.divisions_figure import draw_divisions
 from tfcount.layers.multipolar_centers import MultipolarCenters
 from tfcount.losses.annotations import DensityTargetLoss
 from tfcount.losses.center import center_loss
@@ -17,7 +16,6 @@ from tfcount.models.l2sm import MULTIPLE
 from tfcount.models.spn import BASE_STRIDE, STRIDE
 from tfcount.ops import regions
 from tfcount.ops.density import density_map
-from tfcount.pictures import thumbnail, to_array
 
 # Of the side of crops, pixels: what encoders pad images to.
 _CROP_MULTIPLE = 16
@@ -185,7 +183,10 @@ class L2SM(Method):
             truth = head.region_density(np.pad(target, padding)[None, ..., None])
             unlike_target.append(np.mean((np.asarray(head.center_of(head.group(truth)))[0] >= 0) != (index >= 0)))
             factors.append(scales[index >= 0])
-            figure = draw_regions(image, first[0, ..., 0], after[0, ..., 0], index, scales)
+            edges = [
+                np.asarray(regions.division_edges(side // MULTIPLE, len(index))) * MULTIPLE for side in first.shape[1:3]
+            ]
+            figure = draw_divisions(image, first[0, ..., 0], after[0, ..., 0], index, scales, edges)
             tf.summary.image(f"scaling/{number}", figure[None])
         if factors:
             tf.summary.histogram("scaling/factors", np.concatenate(factors))
@@ -222,40 +223,3 @@ def build(config: Config, counter, density_loss) -> L2SM:
             "another of both."
         )
     return L2SM(counter, density_loss(counter.stride), rescaled_loss, config)
-
-
-def draw_regions(image, before, after, index, scales) -> np.ndarray:
-    """Draws an image with the regions that are looked at again and their scale factors, and both density maps.
-
-    Args:
-      image: `(height, width, 3)` uint8.
-      before: first density map `(h, w)`.
-      after: density map with regions replaced `(h, w)`.
-      index: `(K, K)` index of the center, negative where a region is not looked at again.
-      scales: `(K, K)`.
-
-    Returns:
-      `(height, width, 4)` uint8.
-    """
-    before, after = np.asarray(before), np.asarray(after)
-    figure = matplotlib.figure.Figure(figsize=(12, 3.4), layout="constrained")
-    highest = max(float(before.max()), float(after.max()), 1e-6)
-    titles = (f"looked at again: {np.mean(index >= 0):.0%}", f"before: {before.sum():.1f}", f"after: {after.sum():.1f}")
-    panels = figure.subplots(1, 3)
-    for axes, title, values in zip(panels, titles, (image, before, after), strict=True):
-        # One unit for all: the sides of the first map, in cells.
-        extent = (0, before.shape[1], before.shape[0], 0)
-        axes.imshow(thumbnail(values), vmin=0, vmax=None if values is image else highest, cmap="magma", extent=extent)
-        axes.set_title(title)
-        axes.axis("off")
-    edges = [np.asarray(regions.division_edges(side // MULTIPLE, len(index))) * MULTIPLE for side in before.shape]
-    for row, column in np.argwhere(index >= 0):
-        (top, bottom), (left, right) = edges[0][row : row + 2], edges[1][column : column + 2]
-        color = f"C{index[row, column] + 1}"
-        for axes in panels:
-            box = (left + 0.5, top + 0.5), right - left - 1, bottom - top - 1
-            axes.add_patch(matplotlib.patches.Rectangle(*box, fill=False, edgecolor=color, linewidth=1.5))
-        text = f"{scales[row, column]:.2f}"
-        middle = 0.5 * (left + right), 0.5 * (top + bottom)
-        panels[0].text(*middle, text, color="white", backgroundcolor=color, ha="center", va="center", fontsize=7)
-    return to_array(figure)

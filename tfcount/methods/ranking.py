@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfcount.data.streams import TrainingData
-from tfcount.labeling import ranking_pairs
+from tfcount.labeling import pair_selection, questions
+from tfcount.labeling.order import against_counts, check, order_of, reduction
 from tfcount.losses.ranking_hinge import is_hard, ranking_hinge
 from tfcount.methods.method import Method
 from tfcount.models import anchors
@@ -202,7 +203,7 @@ def known(config: Config, records: Records, seed: int) -> Known:
     if config.pairs or (config.supervision == "anchors" and config.labels == "counts"):
         answer = _said if config.labels == "records" else _simulated
         labels, asked = answer(config, records, counts, seed)
-        pairs = ranking_pairs.order_of(labels, len(counts)).pairs()
+        pairs = order_of(labels, len(counts)).pairs()
     chosen = np.zeros(0, np.int64)
     if config.pairs or config.supervision == "anchors":
         chosen = _anchors(config, records, counts, pairs)
@@ -241,16 +242,16 @@ def _anchors(config, records, counts, pairs):
 
 def _simulated(config, records, counts, seed):
     """Returns the labels of a person who tells the counts of the records apart, `(p, 2)`, and how many were asked."""
-    pairs = ranking_pairs.from_counts(counts, config.ratio)
+    pairs = pair_selection.from_counts(counts, config.ratio)
     if not len(pairs):
         raise ValueError(
             f"No two of the {len(counts)} training images in {records.folder!r} have counts that differ by more than "
             f"the factor --ranking_ratio={config.ratio}."
         )
     if config.asked:
-        labels = ranking_pairs.sparse_first(pairs, config.asked, seed)
+        labels = pair_selection.sparse_first(pairs, config.asked, seed)
     else:
-        labels = ranking_pairs.needed(pairs, len(counts))
+        labels = reduction(pairs, len(counts))
     return labels, len(labels)
 
 
@@ -259,13 +260,13 @@ def _said(config, records, counts, seed):
     ids = [row.id for row in records.rows]
     known_ids = set(ids)
     pairs = [pair for pair in read_pairs(records.folder, records.rows[0].split) if {pair.id_a, pair.id_b} <= known_ids]
-    labels = ranking_pairs.numbered(pairs, ids)
+    labels = questions.index_pairs(pairs, ids)
     if not len(labels.greater):
         raise ValueError(
             f"The records in {records.folder!r} keep no labels of pairs of training images. Label some with `python -m "
             "tfcount.select_labels --strategy=ranking`, or set --ranking_labels=counts."
         )
-    ranking_pairs.check(labels, ids)
+    check(labels, ids)
     return np.unique(labels.greater, axis=0), len({frozenset(pair[:2]) for pair in pairs})
 
 
@@ -282,7 +283,7 @@ def train_dataset(config: Config, data: TrainingData) -> tf.data.Dataset:
     facts = known(config, data.records, data.seed)
     rows = data.records.rows
     counts = np.array([row.count for row in rows])
-    for line in ranking_pairs.against_counts(facts.pairs, counts, [row.id for row in rows]):
+    for line in against_counts(facts.pairs, counts, [row.id for row in rows]):
         logger.warning("%s", line)
     return data.ranked(facts.pairs if config.pairs else facts.pairs[:0], facts.counted)
 

@@ -1,4 +1,4 @@
-"""Pictures for TensorBoard and reports."""
+"""What figures for TensorBoard and reports share, and the figure of one prediction."""
 
 import io
 
@@ -29,7 +29,7 @@ def draw_prediction(image, target, density) -> np.ndarray:
     return to_array(figure)
 
 
-def compare_on(axes, limit: float) -> None:
+def equalize_axes(axes, limit: float) -> None:
     """Makes both axes of a scatter plot of counts or errors alike, with the line where both are equal.
 
     Linear up to 10 and logarithmic above: sparse images and empty ones are seen as well as crowds.

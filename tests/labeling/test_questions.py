@@ -1,0 +1,55 @@
+"""Files of questions and answers."""
+
+import numpy as np
+import pytest
+
+from tfcount.labeling import questions
+from tfcount.records.labels import RELATIONS, RankingPair
+
+IDS = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
+
+
+class TestFiles:
+    def test_round_trip(self, tmp_path):
+        path = str(tmp_path / "pairs.csv")
+        questions.write_questions(path, np.array([[0, 1], [2, 0]]), IDS)
+        assert questions.read_answers(path, IDS) == []
+        with open(path) as file:
+            answered = file.read().replace("a.jpg,b.jpg,", "a.jpg,b.jpg,greater")
+        with open(path, "w") as file:
+            file.write(answered)
+        assert questions.read_answers(path, IDS) == [RankingPair("a.jpg", "b.jpg", "greater", "human")]
+
+    def test_relations(self, tmp_path):
+        path = tmp_path / "pairs.csv"
+        path.write_text("Image_A, image_b,relation\na.jpg,b.jpg,greater\n\na.jpg, c.jpg,less\nb.jpg,d.jpg,close\n")
+        labels = questions.index_pairs(questions.read_answers(str(path), IDS), IDS)
+        assert labels.greater.tolist() == [[0, 1], [2, 0]] and labels.close.tolist() == [[1, 3]]
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("", "header ''. It must be `image_a,image_b,relation`"),
+            ("a,b\n", "header 'a,b'"),
+            ("a.jpg,b.jpg\n", "line 2: must have 3 values. Received: 'a.jpg,b.jpg'"),
+            ("a.jpg,e.jpg,less\n", r"line 2: there is no image 'e\.jpg'. Correct the name"),
+            ("a.jpg,a.jpg,less\n", r"line 2: compares the image 'a\.jpg' with itself"),
+            ("a.jpg,b.jpg,more\n", r"line 2: `relation` must be one of .*'close'.* Received: 'more'"),
+        ],
+    )
+    def test_files_that_do_not_fit(self, tmp_path, content, message):
+        path = tmp_path / "pairs.csv"
+        header = "image_a,image_b,relation\n" if ".jpg" in content else ""
+        path.write_text(header + content)
+        with pytest.raises(ValueError, match=rf"pairs\.csv.*{message}"):
+            questions.read_answers(str(path), IDS)
+
+    def test_other_encodings(self, tmp_path):
+        path = tmp_path / "pairs.csv"
+        path.write_bytes("image_a,image_b,relation\ncaf\xe9.jpg,a.jpg,less\n".encode("latin-1"))
+        with pytest.raises(ValueError, match="is not encoded as UTF-8"):
+            questions.read_answers(str(path), IDS)
+
+
+def test_relations_are_those_of_the_records():
+    assert (questions.GREATER, questions.LESS, questions.CLOSE) == RELATIONS
