@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfcount import flags
 from tfcount.data.feature_cache import cache_features
-from tfcount.experiment import CACHED_CROPS
+from tfcount.training import CACHED_CROPS
 
 REPEATS = 9
 CACHED = 8

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.ndimage import gaussian_filter
 
-from tfcount.data import streams
+from tfcount.data.streams.evaluation import whole_images
 from tfcount.records.folder import Records
 from tfcount.ops.density import adaptive_sigma, density_map
 
@@ -39,8 +39,8 @@ def main():
     """Measures, prints a table and the result."""
     slow, fast, worst = 0.0, 0.0, 0.0
     print(f"{'image':<12}{'heads':>6}{'SciPy s':>10}{'ours s':>10}{'ratio':>9}{'largest difference':>20}")
-    for example in streams.evaluation(Records.open(records(), "train")).take(IMAGES):
-        height, width = example["image"].shape[1:3]
+    for example in whole_images(Records.open(records(), "train")).take(IMAGES):
+        height, width = example["image"].shape[:2]
         points = example["points"]
         sigma = adaptive_sigma(points).numpy()
         rows, columns = -(-height // STRIDE), -(-width // STRIDE)

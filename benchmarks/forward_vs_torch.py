@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 import torch
 
-from tfcount import experiment
+
+from tfcount import assembly
 from tfcount.models import build_counter
 
 HEIGHT, WIDTH = 384, 512
@@ -42,7 +43,7 @@ def main():
     torch.set_num_threads(os.cpu_count())
     counters, forwards = {}, {}
     for precision in ("float32", "mixed_bfloat16"):
-        with experiment.precision(precision):
+        with assembly.precision(precision):
             counters[precision] = build_counter("csrnet", encoder_weights="none")
     counter = counters["float32"]
     # He's variance, so that signals neither vanish nor grow through 17 layers, and the counts are not all zero.

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcount.data import streams
+from tfcount.data.streams.evaluation import whole_images
 from tfcount.records.folder import Records
 from tfcount.models import build_counter
 from tfcount.models.l2sm import SCALES
@@ -71,8 +71,8 @@ def main():
     generator = np.random.default_rng(0)
     ratios = {}
     means = []
-    for number, example in enumerate(streams.evaluation(Records.open(records(), "test")).take(IMAGES)):
-        image = example["image"]
+    for number, example in enumerate(whole_images(Records.open(records(), "test")).take(IMAGES)):
+        image = example["image"][None]
         if number == 0:
             for name in counting:
                 seconds(name, image)

@@ -7,7 +7,9 @@ import sys
 import time
 from collections.abc import Callable
 
-import tfcount  # noqa: F401 (before TensorFlow, whose banner it keeps back)
+from tfcount.banner import import_tensorflow
+
+import_tensorflow()
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHA = ROOT / "data" / "sha"

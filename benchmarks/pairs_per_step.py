@@ -12,14 +12,15 @@ from measuring import finish, records
 import keras
 import numpy as np
 
-from tfcount import evaluation, experiment
+from tfcount import assembly
 from tfcount.config import ExperimentConfig, TrainConfig
-from tfcount.data import streams
-from tfcount.records.folder import Records
-from tfcount.data.streams import DataConfig
+from tfcount.data.config import DataConfig
+from tfcount.data.streams.evaluation import whole_images
+from tfcount.data.streams.training_data import TrainingData
+from tfcount.inference import Calibration, CountingModel
 from tfcount.methods import ranking
 from tfcount.metrics import counting
-from tfcount.models import build_counter
+from tfcount.records.folder import Records
 
 IMAGES = 1600
 TEST_IMAGES = 60
@@ -32,19 +33,16 @@ CONFIG = ExperimentConfig(
 )
 
 
-class Trained:
+class Training:
     """A counter in training with batches of some size."""
 
     def __init__(self, batch_size, training):
         keras.utils.set_random_seed(0)
         self.images, self.pairs, self.seconds = 0, 0, 0.0
-        self.method = ranking.build(CONFIG.options, build_counter(CONFIG.counter), None)
-        optimizer = experiment.build_optimizer(CONFIG.train)
-        optimizer.build(self.method.trainable_variables)
-        self.method.compile(optimizer=optimizer, jit_compile=False)
+        self.method = assembly.assemble(CONFIG)
         self.method.make_train_function()
-        data = streams.TrainingData(training, CONFIG.data, CONFIG.density, self.method.counter.stride, batch_size, 0)
-        self.batches = iter(ranking.train_dataset(CONFIG.options, data))
+        data = TrainingData(training, CONFIG.data, CONFIG.density, self.method.counter.stride, batch_size, 0)
+        self.batches = iter(ranking.plan(CONFIG.options, training, 0).stream(data))
 
     def step(self):
         """Takes a step."""
@@ -57,9 +55,10 @@ class Trained:
 
     def accuracy(self, test):
         """Returns how many of the pairs of some images are in order."""
-        density = evaluation.density_function(self.method.counter)
-        examples = list(streams.evaluation(test, CONFIG.data))
-        sums = np.array([float(np.sum(density(one["image"]))) for one in examples])
+        limits = CONFIG.data.long_side, CONFIG.data.short_side
+        model = CountingModel.of_counter(self.method.counter, Calibration(limits=limits, ranks=True))
+        examples = list(whole_images(test))
+        sums = np.array([model.predict(one["image"].numpy()).potential for one in examples])
         return counting.ranking_accuracy(np.array([float(one["count"]) for one in examples]), sums)
 
 
@@ -68,7 +67,7 @@ def main():
     folder = records()
     training, test = Records.open(folder, "train"), Records.open(folder, "test")
     test = dataclasses.replace(test, rows=test.rows[:TEST_IMAGES], complete=False)
-    runs = {"all pairs of 8 images": Trained(8, training), "one pair": Trained(2, training)}
+    runs = {"all pairs of 8 images": Training(8, training), "one pair": Training(2, training)}
     for run in runs.values():
         # What is traced and compiled is not measured.
         run.step()

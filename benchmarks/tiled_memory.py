@@ -13,12 +13,12 @@ from measuring import finish, records, resident
 import keras
 import numpy as np
 
-from tfcount import evaluation, experiment
-from tfcount.data import streams
-from tfcount.records.folder import Records
+from tfcount.data.streams.evaluation import whole_images
+from tfcount.inference import CountingModel
 from tfcount.models import build_counter
 from tfcount.ops.tiling import density_in_tiles
-from tfcount.serving import LoadedCounter
+from tfcount.records.folder import Records
+from tfcount.runs import Run
 
 SIDE = 10_000
 LIMIT = 2 << 30
@@ -27,7 +27,7 @@ LIMIT = 2 << 30
 def load(run):
     """Returns the counter of a run, or one with random weights and a mean density of 0.05 people a cell."""
     if run:
-        return experiment.load_counter(run)[0]
+        return Run(run).load_counter()[0]
     keras.utils.set_random_seed(0)
     counter = build_counter("resnet50", encoder_weights="none")
     # Blocks start as their shortcut alone, which sees less far than the counter does.
@@ -42,8 +42,8 @@ def load(run):
 
 def largest_image():
     """Returns the largest test image, `(1, height, width, 3)` uint8."""
-    images = (example["image"].numpy() for example in streams.evaluation(Records.open(records(), "test")))
-    return max(images, key=lambda image: image.size)
+    images = (example["image"].numpy() for example in whole_images(Records.open(records(), "test")))
+    return max(images, key=lambda image: image.size)[None]
 
 
 def count_large_image(run):
@@ -52,7 +52,7 @@ def count_large_image(run):
     repeats = -(-SIDE // picture.shape[0]), -(-SIDE // picture.shape[1]), 1
     image = np.tile(picture, repeats)[:SIDE, :SIDE].copy()
     counter = load(run)
-    count = LoadedCounter(evaluation.density_function(counter), counter.stride).count(image)
+    count = CountingModel.of_counter(counter).count(image)
     print(count, resident("VmHWM"))
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from tfcount import experiment
 from tfcount.data import streams
 from tfcount.drawing.figures import to_png
 from tfcount.metrics import counting
@@ -22,6 +21,7 @@ from tfcount.models.l2sm import MULTIPLE
 from tfcount.ops import regions
 from tfcount.records.files import write_file
 from tfcount.records.folder import Records
+from tfcount.runs import Run
 
 OUTPUT = pathlib.Path(__file__).resolve().parent / "l2sm_resnet50_sha"
 # Scale factors per bin of the histogram that is kept.
@@ -54,8 +54,8 @@ def true_density(points, height, width, stride):
 
 def main(spn_run, l2sm_run):
     """Measures, prints and writes."""
-    spn, _ = experiment.load_counter(spn_run)
-    l2sm, config = experiment.load_counter(l2sm_run)
+    spn, _ = Run(spn_run).load_counter()
+    l2sm, config = Run(l2sm_run).load_counter()
     head, divisions = l2sm.head, config.options.divisions
 
     def inside(image, density):

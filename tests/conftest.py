@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcount import callbacks, experiment
+from tests.running import run_training, small_config
+from tfcount import distribution, progress
 
 # What a shell starts in the background ignores Ctrl-C, and tests would pass that on to the commands that they stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -25,7 +26,7 @@ def two_replicas():
 
 @pytest.fixture(autouse=True)
 def one_device(monkeypatch):
-    monkeypatch.setattr(experiment, "strategy", tf.distribute.get_strategy)
+    monkeypatch.setattr(distribution, "strategy", tf.distribute.get_strategy)
 
 
 @pytest.fixture(scope="session")
@@ -38,13 +39,23 @@ def crowds(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def run(crowds, tmp_path_factory):
+    """A run of a few steps on them."""
+    folder = str(tmp_path_factory.mktemp("runs") / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distribution, "strategy", tf.distribute.get_strategy)
+        assert run_training(small_config(crowds), folder) == 0
+    return folder
+
+
 @pytest.fixture
 def stopping(monkeypatch):
     """Context that sends a signal to this process after a step of training: `with stopping(step, number)`."""
 
     @contextlib.contextmanager
     def stopped(step, number):
-        whole = callbacks.Progress.on_train_batch_end
+        whole = progress.Progress.on_train_batch_end
 
         def on_train_batch_end(self, batch, logs=None):
             whole(self, batch, logs)
@@ -52,7 +63,7 @@ def stopping(monkeypatch):
                 os.kill(os.getpid(), number)
 
         with monkeypatch.context() as patch:
-            patch.setattr(callbacks.Progress, "on_train_batch_end", on_train_batch_end)
+            patch.setattr(progress.Progress, "on_train_batch_end", on_train_batch_end)
             yield
 
     return stopped

@@ -14,10 +14,11 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
+from tests.running import run_training
 from tests.test_commands import ROOT, command
-from tfcount import experiment
+from tfcount import distribution
 from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
-from tfcount.data.streams import DataConfig
+from tfcount.data.config import DataConfig
 
 WIDE = 20_000
 
@@ -51,8 +52,8 @@ def odd(tmp_path_factory):
 def run(crowds, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("runs") / "run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "strategy", tf.distribute.get_strategy)
-        experiment.train(tiny(crowds), folder)
+        patch.setattr(distribution, "strategy", tf.distribute.get_strategy)
+        run_training(tiny(crowds), folder)
     return folder
 
 
@@ -84,7 +85,7 @@ def test_odd_images_are_counted(odd, run, tmp_path):
 
 
 def test_odd_images_are_trained_on(odd, tmp_path):
-    assert experiment.train(tiny(odd[1]), str(tmp_path / "run")) == 0
+    assert run_training(tiny(odd[1]), str(tmp_path / "run")) == 0
 
 
 def test_images_without_anyone(tmp_path, run):
@@ -97,7 +98,7 @@ def test_images_without_anyone(tmp_path, run):
     command("tfrecords_tools.build", "--dataset=folder", f"--input={folder}", f"--output={records}")
     result = command("tfcount.evaluate", f"--model_dir={run}", f"--data_dir={records}", "--split=train")
     assert result.stdout.count("not defined: no image shows anyone") == 2
-    assert experiment.train(tiny(records), str(tmp_path / "run")) == 0
+    assert run_training(tiny(records), str(tmp_path / "run")) == 0
 
 
 def limited(folder, records, kilobytes, *more):
@@ -136,12 +137,12 @@ def test_a_disk_without_room_for_what_is_to_be_written(crowds, tmp_path, monkeyp
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100_000))
     with pytest.raises(OSError, match=r"cannot be written to: is the disk full\? .* MB are needed, 0.1 MB are free"):
-        experiment.train(tiny(crowds), str(tmp_path / "run"))
+        run_training(tiny(crowds), str(tmp_path / "run"))
     assert not list((tmp_path / "run").glob("*.h5"))
     frozen = EncoderConfig(weights="none", trainable=False)
     cached = dataclasses.replace(tiny(crowds), counter="resnet50", encoder=frozen, cache_features=True)
     with pytest.raises(OSError, match=r"The features need .* GB, and .* has 0.0 GB free: make room, or train without"):
-        experiment.train(cached, str(tmp_path / "cached"))
+        run_training(cached, str(tmp_path / "cached"))
     assert not (tmp_path / "cached" / "features").exists()
 
 
@@ -176,13 +177,13 @@ def test_records_of_another_format_version(crowds, tmp_path):
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"format_version": 99}))
     with pytest.raises(ValueError, match=r"format.*99"):
-        experiment.train(tiny(folder), str(tmp_path / "run"))
+        run_training(tiny(folder), str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
 def test_a_batch_larger_than_the_data_set(crowds, tmp_path):
     with pytest.raises(ValueError, match="--train_batch_size=64 is larger than the number of labeled training images"):
-        experiment.train(tiny(crowds, batch_size=64), str(tmp_path / "run"))
+        run_training(tiny(crowds, batch_size=64), str(tmp_path / "run"))
 
 
 def test_a_run_of_another_counter_is_not_resumed(run, crowds, tmp_path):
@@ -191,7 +192,7 @@ def test_a_run_of_another_counter_is_not_resumed(run, crowds, tmp_path):
     with pytest.raises(
         ValueError, match=r"--resume: .* other flags: there \['--counter=compact'\], here \['--counter=m"
     ):
-        experiment.train(other, str(tmp_path / "run"), resume=True)
+        run_training(other, str(tmp_path / "run"), resume=True)
 
 
 def test_checkpoints_of_another_counter(run, crowds, tmp_path):
@@ -201,4 +202,4 @@ def test_checkpoints_of_another_counter(run, crowds, tmp_path):
     path.write_text(path.read_text().replace("compact", "mcnn"))
     other = dataclasses.replace(tiny(crowds), counter="mcnn")
     with pytest.raises(ValueError, match="is the checkpoint of another counter or method"):
-        experiment.train(other, str(tmp_path / "run"), resume=True)
+        run_training(other, str(tmp_path / "run"), resume=True)

@@ -14,12 +14,14 @@ import pytest
 import tensorflow as tf
 
 import tfcount
-from tfcount import evaluate, evaluation, experiment, predict, serving
+from tests.running import run_training
+from tfcount import distribution, predict, runs
 from tfcount.config import ExperimentConfig, TrainConfig
-from tfcount.data.streams import DataConfig
+from tfcount.data.config import DataConfig
+from tfcount.inference import Calibration, CountingModel
 from tfcount.models import build_counter
 from tfcount.records import images
-from tfcount.records.folder import Records
+from tfcount.serving import savedmodel as savedmodels
 
 ROOT = pathlib.Path(__file__).parent.parent
 # Not the one that counters have where nothing was held out.
@@ -40,22 +42,14 @@ def run(crowds, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("runs") / "run")
     data = DataConfig(dir=crowds, crop=64, validation_fraction=0.25)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "strategy", tf.distribute.get_strategy)
-        experiment.train(
+        patch.setattr(distribution, "strategy", tf.distribute.get_strategy)
+        run_training(
             ExperimentConfig(counter="mcnn", data=data, train=TrainConfig(steps=2, batch_size=4, learning_rate=1e-4)),
             folder,
         )
-    # As if there had been more validations: the best weights are neither the first nor the last.
-    path = os.path.join(folder, experiment.RUN)
-    content = experiment.read_run(folder)
-    best = content["validation"][-1]
-    worse = {**best, "val_mae": best["val_mae"] + 1}
-    content["validation"] = [
-        {**worse, "val_threshold": 0.3},
-        {**best, "val_threshold": THRESHOLD},
-        {**worse, "val_threshold": 0.4},
-    ]
-    pathlib.Path(path).write_text(json.dumps(content))
+    # The best weights have a threshold of their own.
+    best = runs.Run(folder).calibration(runs.BEST)
+    dataclasses.replace(best, threshold=THRESHOLD).write(os.path.join(folder, "best.calibration.json"))
     return folder
 
 
@@ -93,18 +87,6 @@ def test_evaluate_localization(run, tmp_path):
     assert "heads at 4 pixels at most" in result.stdout and "UCF-QNRF, 1 to 100 pixels" in result.stdout
     localization = json.loads((tmp_path / "evaluation.json").read_text())["localization"]
     assert localization["images"] == 4 and localization["threshold"] == THRESHOLD
-
-
-def test_evaluate_needs_labels(crowds):
-    records = Records.open(crowds, "test")
-    evaluate._check_labels(records, "test", points_needed=True)
-    counted = [row._replace(labels="count") for row in records.rows]
-    evaluate._check_labels(dataclasses.replace(records, rows=counted), "test", points_needed=False)
-    with pytest.raises(ValueError, match="--localization needs images with points, and no image of split 'test' in"):
-        evaluate._check_labels(dataclasses.replace(records, rows=counted), "test", points_needed=True)
-    unknown = [row._replace(labels="none", count=float("nan")) for row in records.rows]
-    with pytest.raises(ValueError, match="No image of split 'test' in .* has a known count. Give another --split"):
-        evaluate._check_labels(dataclasses.replace(records, rows=unknown), "test", points_needed=False)
 
 
 def test_a_damaged_record(run, crowds, tmp_path):
@@ -179,8 +161,8 @@ def test_load_counts_alike_from_run_and_savedmodel(run, savedmodel, pictures):
     count = tfcount.load(run).count(path)
     assert tfcount.load(savedmodel).count(str(path)) == pytest.approx(count, rel=1e-4)
     assert tfcount.load(savedmodel / "1").count(path) == pytest.approx(count, rel=1e-4)
-    assert tfcount.load(run).threshold == THRESHOLD
-    assert tfcount.load(savedmodel).threshold == pytest.approx(THRESHOLD)
+    assert tfcount.load(run).calibration.threshold == THRESHOLD
+    assert tfcount.load(savedmodel).calibration.threshold == pytest.approx(THRESHOLD)
     density = tfcount.load(savedmodel).density(images.read_pixels(path))
     assert density.shape == (10, 15) and density.sum() == pytest.approx(count, rel=1e-4)
 
@@ -210,14 +192,18 @@ def test_exported_counter_equals_the_counter_and_traces_once(name, tmp_path, rng
     counter = build_counter(name, **options)
     if name == "l2sm":
         counter.head.set_groups(np.linspace(0, 0.1, 10))
-    assert serving.export(counter, str(tmp_path), threshold=0.02) == str(tmp_path / "1")
+    assert savedmodels.export(counter, str(tmp_path), Calibration(threshold=0.02)) == str(tmp_path / "1")
     loaded = tf.saved_model.load(str(tmp_path / "1"))
     for size in ((32, 32), (40, 51)):
         images = rng.integers(0, 256, (2, *size, 3), dtype=np.uint8)
         result = loaded.signatures["density"](image=tf.constant(images))
         np.testing.assert_allclose(result["density"], counter(images), rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(result["count"], np.sum(result["density"], (1, 2, 3)), rtol=1e-4)
-        found = [evaluation.find_points(one[..., 0], counter.stride, *size, 0.02) for one in result["density"].numpy()]
+        calibration = Calibration(threshold=0.02)
+        found = [
+            CountingModel(lambda _, one=one: one[None], counter.stride, calibration).locate(image)
+            for one, image in zip(result["density"].numpy(), images, strict=True)
+        ]
         assert result["point_mask"].numpy().sum(1).tolist() == [len(scores) for _, scores in found]
         for index, (points, scores) in enumerate(found):
             np.testing.assert_allclose(result["points"][index, : len(points)], points, atol=1e-3)
@@ -227,13 +213,16 @@ def test_exported_counter_equals_the_counter_and_traces_once(name, tmp_path, rng
 def test_images_are_reduced_as_in_training(tmp_path, rng):
     """A counter that learned from reduced images gets such: in SavedModels and from Python; points are put back."""
     counter = build_counter("mcnn")
-    serving.export(counter, str(tmp_path / "plain"), threshold=0.0)
-    counter.limits = 64, 40
-    serving.export(counter, str(tmp_path / "reduced"), threshold=0.0)
+    savedmodels.export(counter, str(tmp_path / "plain"), Calibration(threshold=0.0))
+    savedmodels.export(counter, str(tmp_path / "reduced"), Calibration(threshold=0.0, limits=(64, 40)))
     plain, loaded = (tfcount.load(tmp_path / name) for name in ("plain", "reduced"))
     image = cv2.resize(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8), (128, 96))
     small = loaded.reduce(image)
-    assert loaded.limits == (64, 40) and small.shape == (40, 53, 3) and plain.reduce(image).shape == (96, 128, 3)
+    assert (
+        loaded.calibration.limits == (64, 40)
+        and small.shape == (40, 53, 3)
+        and plain.reduce(image).shape == (96, 128, 3)
+    )
     np.testing.assert_array_equal(loaded.reduce(small), small)
     assert loaded.density(image).shape == (10, 14)
     expected = plain.count(small)
@@ -252,7 +241,7 @@ def test_images_are_reduced_as_in_training(tmp_path, rng):
 
 def test_export_adds_versions(tmp_path):
     counter = build_counter("mcnn")
-    assert [serving.export(counter, str(tmp_path)) for _ in range(2)] == [str(tmp_path / "1"), str(tmp_path / "2")]
+    assert [savedmodels.export(counter, str(tmp_path)) for _ in range(2)] == [str(tmp_path / "1"), str(tmp_path / "2")]
     assert sorted(os.listdir(tmp_path)) == ["1", "2"]
     assert tfcount.load(tmp_path).stride == 4
 
@@ -264,7 +253,7 @@ def test_export_leaves_nothing_half_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tf.saved_model, "save", full)
     with pytest.raises(OSError, match=r"cannot be written to: is the disk full\? .*no space"):
-        serving.export(build_counter("mcnn"), str(tmp_path))
+        savedmodels.export(build_counter("mcnn"), str(tmp_path))
     assert os.listdir(tmp_path) == []
 
 

@@ -1,8 +1,10 @@
 import pytest
 
-from tfcount import compare
+from tfcount import commands, compare
 
 
 def test_which_results():
+    values = commands.FlagValues()
+    compare.define_flags(values)
     with pytest.raises(ValueError, match="which results\\? Name two folders or more"):
-        compare.main(["compare", "one"])
+        compare.main(["one"], values)

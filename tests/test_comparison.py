@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tfcount import comparison
+from tfcount.comparison import predictions_csv
 from tfcount.drawing.comparison_figure import draw_comparison
-from tfcount.evaluate import predictions_csv
 from tfcount.evaluation import ImageResult
 
 
@@ -11,7 +11,7 @@ def write(folder, predicted, truth=None, first=0):
     folder.mkdir(parents=True)
     truth = np.arange(len(predicted)) * 10 if truth is None else truth
     results = [
-        ImageResult(f"image_{first + index}", float(truth[index]), value, value, 1, 1, 0.0, None, None)
+        ImageResult(f"image_{first + index}", float(truth[index]), value, value, False, 1, 1, 0.0, None, None)
         for index, value in enumerate(predicted)
     ]
     (folder / "predictions.csv").write_text(predictions_csv(results))

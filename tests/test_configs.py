@@ -7,7 +7,7 @@ from absl import flags as absl_flags
 
 from tfcount import flags
 from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
-from tfcount.data.streams import DensityConfig
+from tfcount.data.config import DensityConfig
 from tfcount.methods import METHODS
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -58,6 +58,7 @@ def test_flags_reach_the_loss(tmp_path):
 
 
 def test_every_flag_has_a_help_text():
+    assert flags.config_flags() == list(flags.from_dataclasses()), "call `python -m tfcount.flags`"
     values = absl_flags.FlagValues()
     flags.define(values)
     assert "--train_learning_rate" in {f"--{name}" for name in values}
@@ -103,6 +104,7 @@ def test_a_flag_of_another_method(tmp_path, monkeypatch):
         margin: float = 0.0
 
     monkeypatch.setitem(METHODS, "other", types.SimpleNamespace(Config=Config))
+    monkeypatch.setattr(flags, "config_flags", lambda: list(flags.from_dataclasses()))
     path = tmp_path / "wrong.flags"
     path.write_text("--other_margin=1")
     with pytest.raises(ValueError, match="--other_margin is a flag of --method=other, and --method is 'supervised'"):

@@ -1,20 +1,23 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcount import evaluate, evaluation
-from tfcount.models.anchors import Anchors
+from tfcount import comparison, evaluation
+from tfcount.drawing.evaluation_table import format_evaluation
+from tfcount.inference import Calibration, CountingModel
+from tfcount.ops.anchor_line import AnchorLine
+from tfcount.records.folder import Records
 
 
 def dataset(examples):
     for index, (image, points, count) in enumerate(examples):
         yield {
             "id": tf.constant(f"image_{index}"),
-            "image": tf.constant(image[None]),
+            "image": tf.constant(image),
             "points": tf.constant(points, tf.float32, shape=(len(points), 2)),
-            "zoom": tf.ones(2),
             "boxes": tf.zeros((0, 4)),
             "count": tf.constant(count, tf.float32),
         }
@@ -33,7 +36,7 @@ IMAGE = np.zeros((20, 30, 3), np.uint8)
 def test_results():
     """Errors 0, 1 (an empty image) and -2 (three people, all in the top left): MAE 1, RMSE sqrt(5 / 3)."""
     examples = [(IMAGE, [[4, 4]], 1), (IMAGE, [], 0), (IMAGE, [[1, 1], [2, 2], [3, 3]], 3)]
-    summary = evaluation.summarize(evaluation.evaluate(perfect, 8, dataset(examples)))
+    summary = evaluation.summarize(evaluation.evaluate(CountingModel(perfect, 8), dataset(examples)))
     assert summary["images"] == 3
     assert summary["mae"] == pytest.approx(1)
     assert summary["rmse"] == pytest.approx(np.sqrt(5 / 3))
@@ -44,7 +47,9 @@ def test_results():
 
 
 def test_images_with_only_a_count_have_no_game():
-    summary = evaluation.summarize(evaluation.evaluate(perfect, 8, dataset([(IMAGE, [], 5), (IMAGE, [], np.nan)])))
+    summary = evaluation.summarize(
+        evaluation.evaluate(CountingModel(perfect, 8), dataset([(IMAGE, [], 5), (IMAGE, [], np.nan)]))
+    )
     assert summary["images"] == 1 and summary["mae"] == 4 and summary["game"] is None
 
 
@@ -55,22 +60,22 @@ def test_images_are_ordered_by_what_the_line_through_the_anchors_cuts_off():
         return np.float32(images[:, :1, :1, :1])
 
     examples = [(np.full((8, 8, 3), value, np.uint8), [], 10 * value) for value in (1, 3)]
-    line = Anchors(slope=2.0, intercept=-10.0, lowest=10, highest=30, images=2)
-    results = evaluation.evaluate(rising, 8, dataset(examples), locate=True, anchors=line)
+    line = AnchorLine(slope=2.0, intercept=-10.0, lowest=10, highest=30, images=2)
+    results = evaluation.evaluate(CountingModel(rising, 8, Calibration(line, ranks=True)), dataset(examples))
     assert [(result.predicted, result.potential) for result in results] == [(0, 1), (0, 3)]
     summary = evaluation.summarize(results)
     assert summary["ranking_accuracy"] == summary["kendall_tau"] == 1 and summary["mae"] == 20
-    assert summary["sparsity"] is None and all(result.located is None for result in results)
-    text = evaluate.table({"dataset": "x", "split": "test", "extrapolated": 2, **summary})
+    assert summary["sparsity"] is None and all(result.localization is None for result in results)
+    text = format_evaluation({"dataset": "x", "split": "test", "extrapolated": 2, **summary})
     assert "BEYOND          2   images whose count is beyond" in text and "SPARSITY" not in text
 
 
 def test_nobody_anywhere():
-    results = evaluation.evaluate(perfect, 8, dataset([(IMAGE, [], 0)]))
+    results = evaluation.evaluate(CountingModel(perfect, 8), dataset([(IMAGE, [], 0)]))
     summary = evaluation.summarize(results)
     assert summary["mae"] == 1 and summary["nae"] is None and summary["mre"] is None
     json.dumps(summary, allow_nan=False)
-    assert "NAE      not defined" in evaluate.table({"dataset": "x", "split": "test", **summary})
+    assert "NAE      not defined" in format_evaluation({"dataset": "x", "split": "test", **summary})
 
 
 def test_nothing_to_evaluate():
@@ -79,8 +84,8 @@ def test_nothing_to_evaluate():
 
 
 def test_predictions_are_sorted():
-    results = evaluation.evaluate(perfect, 8, dataset([(IMAGE, [[4, 4]], 1)] * 2))
-    text = evaluate.predictions_csv(results[::-1])
+    results = evaluation.evaluate(CountingModel(perfect, 8), dataset([(IMAGE, [[4, 4]], 1)] * 2))
+    text = comparison.predictions_csv(results[::-1])
     assert text == "image_id,ground_truth,predicted\nimage_0,1,1.0000\nimage_1,1,1.0000\n"
 
 
@@ -99,7 +104,7 @@ class TestLocalization:
         image = np.zeros((64, 60, 3), np.uint8)
         one = next(iter(dataset([(image, heads, len(heads))])))
         one["boxes"] = tf.constant(boxes, tf.float32, shape=(len(boxes), 4))
-        return evaluation.evaluate(self.density, 8, [one], locate=True)
+        return evaluation.evaluate(CountingModel(self.density, 8), [one])
 
     def test_by_hand(self):
         """Heads 3 and 6 pixels from the first two peaks, and one that is missed; the third peak is nobody.
@@ -109,7 +114,7 @@ class TestLocalization:
         paired with the third peak, 50.6 pixels away, or any other: from 51 on.
         """
         results = self.results([[12, 15], [50, 12], [60, 60]])
-        found = results[0].located
+        found = results[0].localization
         np.testing.assert_allclose(found.points, [point for point, _ in self.PEAKS])
         np.testing.assert_allclose(found.scores, [1, 0.5, 0.2])
         summary = evaluation.summarize_localization(results, threshold=0.1)
@@ -121,14 +126,17 @@ class TestLocalization:
         assert summary["ucf_qnrf"]["recall"] == pytest.approx((3 * 1 + 45 * 2 + 50 * 3) / 300)
 
     def test_a_reduced_image_is_measured_as_it_was_before(self):
-        """Halved in x and to a third in y: the peak (12, 12) lies at (24, 36), one pixel from a head, not 1 / 2."""
-        image = np.zeros((64, 60, 3), np.uint8)
-        one = next(iter(dataset([(image, [[12.5, 12]], 1)])))
-        one |= {"zoom": tf.constant([1 / 2, 1 / 3]), "boxes": tf.constant([[23.0, 30, 27, 50]])}
-        located = evaluation.evaluate(self.density, 8, [one], locate=True)[0].located
-        np.testing.assert_allclose(located.points[0], [24, 36], rtol=1e-6)
-        np.testing.assert_allclose(located.heads, [[25, 36]], rtol=1e-6)
-        np.testing.assert_array_equal(located.boxes, [[23, 30, 27, 50]])
+        """Halved: the peak (12, 12) lies at (24, 24), one pixel from a head, not 1 / 2."""
+        image = np.zeros((128, 120, 3), np.uint8)
+        one = next(iter(dataset([(image, [[25, 24]], 1)])))
+        one |= {"boxes": tf.constant([[23.0, 30, 27, 50]])}
+        model = CountingModel(self.density, 8, Calibration(limits=(64, 0)))
+        (result,) = evaluation.evaluate(model, [one])
+        found = result.localization
+        np.testing.assert_allclose(found.points[0], [24, 24], rtol=1e-6)
+        np.testing.assert_allclose(found.heads, [[25, 24]], rtol=1e-6)
+        np.testing.assert_array_equal(found.boxes, [[23, 30, 27, 50]])
+        assert (result.height, result.width) == (64, 60)
 
     def test_the_threshold_is_that_of_the_largest_f1(self):
         """With the first peak: F1 = 2 / (1 + 2); with two: 4 / (2 + 2) = 1; with three: 4 / 5. Between 0.5 and 0.2."""
@@ -150,11 +158,13 @@ class TestLocalization:
             density[0, 0, 7] = 1
             return density
 
-        points, _ = evaluation.find_points(last(None)[0, ..., 0], 8, 64, 58)
+        points, _ = CountingModel(last, 8).locate(np.zeros((64, 58, 3), np.uint8))
         assert points[0, 0] == 58
 
     def test_needs_points(self):
-        results = evaluation.evaluate(self.density, 8, dataset([(np.zeros((64, 60, 3), np.uint8), [], 5)]), locate=True)
+        results = evaluation.evaluate(
+            CountingModel(self.density, 8), dataset([(np.zeros((64, 60, 3), np.uint8), [], 5)])
+        )
         with pytest.raises(ValueError, match="--localization needs images with points, and none has them"):
             evaluation.summarize_localization(results, 0.05)
 
@@ -162,7 +172,7 @@ class TestLocalization:
         results = self.results([[12, 15], [50, 12], [60, 60]])
         summary = {"dataset": "x", "split": "test", **evaluation.summarize(results)}
         summary["localization"] = evaluation.summarize_localization(results, threshold=0.1)
-        text = evaluate.table(summary)
+        text = format_evaluation(summary)
         assert "heads at 8 pixels at most      0.667     0.667     0.667" in text
         assert "peaks above 0.1 people a cell, 1 images" in text and "NWPU" not in text
         json.dumps(summary, allow_nan=False)
@@ -170,5 +180,17 @@ class TestLocalization:
 
 def test_sparsity():
     """All cells of the one map but one of 12 are empty."""
-    summary = evaluation.summarize(evaluation.evaluate(perfect, 8, dataset([(IMAGE, [[4, 4]], 1)])))
+    summary = evaluation.summarize(evaluation.evaluate(CountingModel(perfect, 8), dataset([(IMAGE, [[4, 4]], 1)])))
     assert summary["sparsity"] == pytest.approx(11 / 12)
+
+
+def test_evaluate_needs_labels(crowds):
+    records = Records.open(crowds, "test")
+    evaluation._check_labels(records, "test", points_needed=True)
+    counted = [row._replace(labels="count") for row in records.rows]
+    evaluation._check_labels(dataclasses.replace(records, rows=counted), "test", points_needed=False)
+    with pytest.raises(ValueError, match="--localization needs images with points, and no image of split 'test' in"):
+        evaluation._check_labels(dataclasses.replace(records, rows=counted), "test", points_needed=True)
+    unknown = [row._replace(labels="none", count=float("nan")) for row in records.rows]
+    with pytest.raises(ValueError, match="No image of split 'test' in .* has a known count. Give another --split"):
+        evaluation._check_labels(dataclasses.replace(records, rows=unknown), "test", points_needed=False)

@@ -5,14 +5,15 @@ import json
 import pytest
 import tensorflow as tf
 
-from tfcount import experiment
+from tests.running import run_training
+from tfcount import distribution
 from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
-from tfcount.data.streams import DataConfig
+from tfcount.data.config import DataConfig
 from tfcount.methods import METHODS
-from tfcount.models import COUNTERS
+from tfcount.models import COUNTERS, build_counter
 
 # As it is before the tests put one device in its place.
-all_devices = experiment.strategy
+all_devices = distribution.strategy
 
 pytestmark = pytest.mark.gpu
 
@@ -23,7 +24,7 @@ def cards(monkeypatch):
     cards = tf.config.list_physical_devices("GPU")
     if not cards:
         pytest.skip("needs a graphics card that TensorFlow sees")
-    monkeypatch.setattr(experiment, "strategy", all_devices)
+    monkeypatch.setattr(distribution, "strategy", all_devices)
     return len(cards)
 
 
@@ -39,14 +40,14 @@ def test_one_step_of_each_method_on_all_cards(cards, crowds, tmp_path, method, p
         encoder=EncoderConfig(name="resnet50" if method in COUNTERS else "vgg16", weights="none"),
         train=TrainConfig(steps=1, batch_size=2 * cards, precision=precision, warmup_steps=0),
     )
-    assert experiment.train(config, folder) == 0
+    assert run_training(config, folder) == 0
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["hardware"]["replicas"] == cards and run["steps"] == 1
-    assert experiment.train(config, folder, resume=True) == 0
+    assert run_training(config, folder, resume=True) == 0
 
 
 def test_a_card_counts_as_the_processor_does(cards, rng):
-    counter = experiment.build_counter("resnet50", encoder_weights="none")
+    counter = build_counter("resnet50", encoder_weights="none")
     images = tf.constant(rng.integers(0, 256, (1, 96, 128, 3), dtype="uint8"))
     with tf.device("GPU:0"):
         ours = counter(images)

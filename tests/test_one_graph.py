@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcount import evaluation, serving
+from tfcount import evaluation
+from tfcount.inference import CountingModel
 from tfcount.models import build_counter
+from tfcount.serving import savedmodel
 
 # Bytes by which 25 images may grow a process that has counted 25 others, all of them of sizes of their own.
 GROWTH = 32 << 20
@@ -47,23 +49,24 @@ class TestFiftySizes:
         traces = []
         call = counter.call
         monkeypatch.setattr(counter, "call", lambda *args, **kwargs: traces.append(1) or call(*args, **kwargs))
-        density = evaluation.density_function(counter)
+        model = CountingModel.of_counter(counter)
 
         def count(image):
             example = {
                 "id": tf.constant("image"),
-                "image": tf.constant(image),
+                "image": tf.constant(image[0]),
                 "points": tf.zeros((0, 2)),
+                "boxes": tf.zeros((0, 4)),
                 "count": tf.constant(0.0),
             }
-            assert evaluation.evaluate(density, counter.stride, [example])[0].predicted > 0
+            assert evaluation.evaluate(model, [example])[0].predicted > 0
 
         assert grows_by(count, images) < GROWTH
         assert len(traces) == 1
 
     def test_savedmodel(self, counter, images, tmp_path):
-        folder = serving.export(counter, str(tmp_path / "savedmodel"))
-        loaded = serving.load(folder)
+        folder = savedmodel.export(counter, str(tmp_path / "savedmodel"))
+        loaded = savedmodel.load(folder)
         # What was saved is a graph: all that could be traced again is the function around it.
         assert grows_by(lambda image: loaded.count(image[0]), images) < GROWTH
         model = tf.saved_model.load(folder)

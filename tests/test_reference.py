@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tfcount import evaluation
+from tfcount.inference import CountingModel
 from tfcount.metrics import counting
 from tfcount.models import build_counter
 from tfrecords_tools.annotations import shanghaitech
@@ -35,13 +35,13 @@ def test_published_mcnn(real_data):
     """MAE 110.0 +- 0.5, RMSE 169.2 +- 0.7 on the 182 images, sides reduced to multiples of 4."""
     path = os.path.join(real_data, "reference", "mcnn", "mcnn_shtechA_660.h5")
     counter = load_reference(path)
-    density = evaluation.density_function(counter)
+    model = CountingModel.of_counter(counter)
     truth, predicted = [], []
     for source in shanghaitech.read(os.path.join(real_data, "data", "shanghaitech"), part="A")["test"]:
         record = source.load().image
         image = cv2.cvtColor(cv2.imdecode(np.frombuffer(record.image, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
         height, width = record.height // 4 * 4, record.width // 4 * 4
-        predicted.append(float(np.sum(density(cv2.resize(image, (width, height))[None]), dtype=np.float64)))
+        predicted.append(model.count(cv2.resize(image, (width, height))))
         truth.append(len(record.points))
     truth, predicted = np.array(truth), np.array(predicted)
     assert len(truth) == 182

@@ -1,26 +1,37 @@
 """Compares counters on the same images: `python -m tfcount.compare results/one results/other`."""
 
-import sys
+from absl.flags import DEFINE_string
 
-from absl import flags
+from tfcount import commands
 
-import tfcount.flags
-from tfcount.comparison import read_results, summarize, table
-from tfcount.drawing.comparison_figure import draw_comparison
-from tfcount.records.files import write_file
+REQUIRED = ()
+ARGUMENTS = "RESULTS RESULTS ..."
 
 
-def main(argv):
+def define_flags(values: commands.FlagValues) -> None:
+    """Defines the flags of this command."""
+    DEFINE_string("output", "comparison.png", "Where to draw the comparison.", flag_values=values)
+    commands.define_json(values)
+
+
+def main(arguments: list[str], values: commands.FlagValues) -> None:
     """Prints a table with the paired differences to the first folder, and draws them."""
-    if len(argv) < 3:
+    from tfcount import comparison
+    from tfcount.drawing.comparison_figure import draw_comparison
+    from tfcount.records.files import write_file
+
+    if len(arguments) < 2:
         raise ValueError("which results? Name two folders or more: python -m tfcount.compare results/one results/other")
-    results = read_results(argv[1:])
-    rows = summarize(results)
-    sys.stdout.write(table(results, rows))
-    write_file(flags.FLAGS.output, draw_comparison(results, rows))
-    sys.stdout.write(f"Written: {flags.FLAGS.output}\n")
+    output = commands.Output(values.json)
+    results = comparison.read_results(arguments)
+    rows = comparison.summarize(results)
+    output.say(comparison.table(results, rows))
+    write_file(values.output, draw_comparison(results, rows))
+    output.say(f"Written: {values.output}\n")
+    output.document(
+        {"images": len(results[0].ids), "results": [{"name": one.name, **row} for one, row in zip(results, rows)]}
+    )
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("output", "comparison.png", "Where to draw the comparison.")
-    tfcount.flags.run(main, takes_arguments=True)
+    commands.run("compare")

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import itertools
 import os
 from typing import Any
@@ -35,6 +36,16 @@ class Result:
     def errors(self) -> np.ndarray:
         """Absolute errors `(seeds, images)`."""
         return np.abs(self.predicted - self.ground_truth)
+
+
+def predictions_csv(results) -> str:
+    """Returns the predictions of an evaluation: `image_id,ground_truth,predicted` lines, sorted by id."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image_id", "ground_truth", "predicted"])
+    for result in sorted(results, key=lambda result: result.image_id):
+        writer.writerow([result.image_id, f"{result.ground_truth:g}", f"{result.predicted:.4f}"])
+    return text.getvalue()
 
 
 def read_results(folders) -> list[Result]:

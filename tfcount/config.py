@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from tfcount.data.streams import DataConfig, DensityConfig
+from tfcount.data.config import DataConfig, DensityConfig
 from tfcount.losses import DENSITY_LOSSES
 from tfcount.methods import METHODS
 from tfcount.models import COUNTERS

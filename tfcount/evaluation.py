@@ -1,34 +1,36 @@
 """The one definition of every reported number."""
 
 import dataclasses
-import functools
+import math
+from collections.abc import Iterable
 
 import numpy as np
-import tensorflow as tf
+import tqdm
 
+from tfcount.data.streams.evaluation import whole_images
+from tfcount.inference import CountingModel
 from tfcount.metrics import counting, localization
 from tfcount.metrics.game import game
-from tfcount.models.anchors import SUM, Anchors
-from tfcount.ops.peaks import local_maxima
-from tfcount.ops.tiling import density_in_tiles
+from tfcount.records import schema
+from tfcount.records.folder import Records, read_index, read_manifest
 
 # Upper limits of the groups in which the bias is reported.
 _COUNT_GROUPS = (50, 100, 200, 500, 1000, 2000, np.inf)
 _SIZE_GROUPS = (0.1, 0.25, 0.5, 1, 2, 4, np.inf)
 
+# How many images with large errors are shown.
+_WORST = 4
+
 # Cells with less are empty (Wan et al., CVPR 2021, Fig. 5), people a cell.
 _EMPTY = 1e-3
-# Peaks that are lower are never looked at, people a cell; more than that many are none of any image.
+# Peaks that are lower are never looked at, people a cell.
 _LOWEST_PEAK = 1e-3
-MOST_PEAKS = 50_000
-# Threshold of peaks where none was chosen: the paper's.
-THRESHOLD = 0.05
 # Radius at which the threshold is chosen, pixels.
 _CHOSEN_AT = 8.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Located:
+class PointsResult:
     """Where a counter saw people in an image, and where they are, in pixels of the image before it was reduced.
 
     Attributes:
@@ -54,101 +56,115 @@ class ImageResult:
       predicted: the count, which is the sum of the density but for counters that were trained to rank.
       potential: the sum of the density, or of the map that only ranks, which orders images also where the line through
         the anchors gives no count above 0.
-      height: of the image, pixels.
-      width: of the image, pixels.
+      extrapolated: whether no anchor shows so few people, or so many.
+      height: of the image as the counter sees it, pixels.
+      width: of the image as the counter sees it, pixels.
       sparsity: share of the cells with less than 0.001 people, or None of a map that only ranks.
       game: `(4,)` errors at levels 0 to 3, or None where only the number of people is known.
-      located: where the people are, or None where only their number is known or this was not asked for.
+      localization: where the people are, or None where only their number is known, and of a map that only ranks.
     """
 
     image_id: str
     ground_truth: float
     predicted: float
     potential: float
+    extrapolated: bool
     height: int
     width: int
     sparsity: float | None
     game: np.ndarray | None
-    located: Located | None
+    localization: PointsResult | None
 
 
-def density_function(counter):
-    """Compiles a counter for images of any size: one graph, whatever sizes come, and large ones in tiles.
-
-    Args:
-      counter: a `tfcount.models.Counter`.
-
-    Returns:
-      A function of uint8 images `(batch, height, width, 3)` to density `(batch, h, w, 1)`.
-    """
-    compiled = tf.function(
-        lambda images: counter(images, training=False),
-        input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)],
-    )
-    return functools.partial(density_in_tiles, compiled, stride=counter.stride, reach=counter.reach, tile=counter.tile)
-
-
-@tf.function(reduce_retracing=True)
-def _find_peaks(density, stride, threshold):
-    return local_maxima(density, stride, threshold, MOST_PEAKS)
-
-
-def find_points(density, stride: int, height: int, width: int, threshold: float = _LOWEST_PEAK):
-    """Finds people in the density of an image.
-
-    Args:
-      density: `(h, w)` people per cell.
-      stride: side of a cell, pixels.
-      height: of the image, pixels.
-      width: of the image, pixels.
-      threshold: peaks are higher, people per cell.
-
-    Returns:
-      `(n, 2)` points, (x, y) in pixels, inside the image, and `(n,)` their densities, the highest first.
-    """
-    peaks = _find_peaks(tf.constant(density)[None, ..., None], stride, tf.constant(threshold))
-    return np.clip(peaks.points[0], 0, [width, height]), np.asarray(peaks.scores[0])
-
-
-def evaluate(density, stride: int, dataset, locate: bool = False, anchors: Anchors = SUM) -> list[ImageResult]:
+def evaluate(model: CountingModel, images: Iterable[dict]) -> list[ImageResult]:
     """Counts whole images.
 
     Args:
-      density: function of `(1, height, width, 3)` uint8 images to `(1, h, w, 1)` people per cell.
-      stride: side of a cell, pixels.
-      dataset: `tfcount.data.streams.evaluation`; images whose count is unknown are passed over.
-      locate: whether to find people, too, which a map that only ranks does not show.
-      anchors: what makes counts of the sums of maps.
+      model: the counter.
+      images: `tfcount.data.streams.evaluation.whole_images`; those whose count is unknown are passed over.
 
     Returns:
-      One result an image, in the order of the dataset.
+      One result an image, in the order of the images.
     """
     results = []
-    for example in dataset:
+    for example in images:
         count = float(example["count"])
         if np.isnan(count):
             continue
-        height, width = example["image"].shape[1:3]
-        predicted = np.asarray(density(example["image"]))[0, ..., 0]
-        points = example["points"].numpy()
-        errors, located = None, None
+        found = model.predict(example["image"].numpy(), _LOWEST_PEAK)
+        heads, boxes = example["points"].numpy(), example["boxes"].numpy()
+        errors = localization = sparsity = None
         # A map that only ranks says nothing of parts of the image.
-        is_density = anchors == SUM
-        if is_density and len(points) == count:
-            errors = game(predicted, points, stride, height, width)
-            if locate:
-                boxes = example["boxes"].numpy()
-                found, scores = find_points(predicted, stride, height, width)
-                # Distances are given in pixels of the image as it was annotated.
-                zoom = example["zoom"].numpy()
-                known = boxes if len(boxes) == len(points) > 0 else None
-                located = Located(found / zoom, scores, points / zoom, known)
-        image_id = example["id"].numpy().decode()
-        potential = float(predicted.sum(dtype=np.float64))
-        total = anchors.count(potential)
-        sparsity = float(np.mean(predicted < _EMPTY)) if is_density else None
-        results.append(ImageResult(image_id, count, total, potential, height, width, sparsity, errors, located))
+        if found.points is not None:
+            sparsity = float(np.mean(found.density < _EMPTY))
+            if len(heads) == count:
+                errors = game(found.density, heads * found.zoom, model.stride, *found.size)
+                known = boxes if len(boxes) == len(heads) > 0 else None
+                localization = PointsResult(found.points, found.scores, heads, known)
+        identity = example["id"].numpy().decode()
+        results.append(
+            ImageResult(
+                identity,
+                count,
+                found.count,
+                found.potential,
+                found.extrapolated,
+                *found.size,
+                sparsity,
+                errors,
+                localization,
+            )
+        )
     return results
+
+
+def evaluate_split(model: CountingModel, records: Records, localization: bool) -> tuple[list[ImageResult], dict]:
+    """Counts the images of a split, with a progress bar, and measures the errors.
+
+    Args:
+      model: the counter.
+      records: the images of one split.
+      localization: whether the points that the counter finds are measured, too.
+
+    Returns:
+      One result an image whose count is known, and the summary: `dataset`, `split`, what `summarize` gives,
+      `localization` (see `summarize_localization`) if it is asked for, `mean_count_mae` where there are training
+      images, and `extrapolated`, the number of counts beyond those of all anchors, of a counter that ranks.
+
+    Raises:
+      ValueError: if no count of the images is known, or points are asked for where there are none.
+    """
+    ranks, split = model.calibration.ranks, records.rows[0].split
+    if localization and ranks:
+        raise ValueError("--localization needs a density, and the map of this counter only ranks images.")
+    _check_labels(records, split, localization)
+    manifest = read_manifest(records.folder)
+    bar = tqdm.tqdm(whole_images(records), total=len(records.rows), unit="image", desc=split, leave=False)
+    results = evaluate(model, bar)
+    summary = {"dataset": manifest["dataset"], "split": split, **summarize(results)}
+    if localization:
+        summary["localization"] = summarize_localization(results, model.calibration.threshold)
+    if "train" in manifest["splits"]:
+        train_counts = [row.count for row in read_index(records.folder, "train")]
+        summary["mean_count_mae"] = mean_count_mae(train_counts, [result.ground_truth for result in results])
+    if ranks:
+        summary["extrapolated"] = sum(result.extrapolated for result in results)
+    return results, summary
+
+
+def count_images(model: CountingModel, records: Records) -> np.ndarray:
+    """Returns what a counter counts in each image of the records, `(images,)`, with a progress bar."""
+    bar = tqdm.tqdm(whole_images(records), total=len(records.rows), unit="image", desc="count", leave=False)
+    counts = {example["id"].numpy().decode(): model.count(example["image"].numpy()) for example in bar}
+    return np.array([counts[row.id] for row in records.rows])
+
+
+def largest_errors(results: list[ImageResult], records: Records) -> dict[str, np.ndarray]:
+    """Returns the images with the largest errors, `(height, width, 3)` uint8 by id, the largest error first."""
+    worst = sorted(results, key=lambda result: -abs(result.predicted - result.ground_truth))[:_WORST]
+    images = whole_images(records.select({result.image_id for result in worst}))
+    found = {example["id"].numpy().decode(): example["image"].numpy() for example in images}
+    return {result.image_id: found[result.image_id] for result in worst}
 
 
 def summarize(results: list[ImageResult]) -> dict:
@@ -189,12 +205,12 @@ def choose_threshold(results: list[ImageResult]) -> tuple[float, float] | None:
     """Chooses the threshold of peaks with the largest F1 over a set of images, heads at 8 pixels at most.
 
     Args:
-      results: of `evaluate` with `locate`; not of images that are then reported.
+      results: of `evaluate`; not of images that are then reported.
 
     Returns:
       The threshold, people per cell, and its F1; None where nobody was found, or nobody is there.
     """
-    located = [result.located for result in results if result.located]
+    located = [result.localization for result in results if result.localization]
     heads = sum(len(one.heads) for one in located)
     if not heads or not sum(len(one.scores) for one in located):
         return None
@@ -213,7 +229,7 @@ def summarize_localization(results: list[ImageResult], threshold: float) -> dict
     """Computes precision, recall and F1 of the points that were found in a set of images.
 
     Args:
-      results: of `evaluate` with `locate`.
+      results: of `evaluate`.
       threshold: peaks are higher, people per cell.
 
     Returns:
@@ -224,7 +240,7 @@ def summarize_localization(results: list[ImageResult], threshold: float) -> dict
     Raises:
       ValueError: if no image has points.
     """
-    located = [result.located for result in results if result.located]
+    located = [result.localization for result in results if result.localization]
     if not located:
         raise ValueError("--localization needs images with points, and none has them.")
     kept = [one.points[one.scores > threshold] for one in located]
@@ -265,6 +281,19 @@ def count_metrics(ground_truth, predicted) -> dict:
 def mean_count_mae(train_counts, ground_truth) -> float:
     """Returns the MAE of always answering the mean count of the training images: what a counter must beat."""
     return float(counting.mae(np.asarray(ground_truth), np.nanmean(train_counts)))
+
+
+def _check_labels(records, split, points_needed):
+    """Raises ValueError, before anything is counted, if the images of a split cannot be evaluated."""
+    if all(math.isnan(row.count) for row in records.rows):
+        raise ValueError(
+            f"No image of split {split!r} in {records.folder!r} has a known count. Give another --split, or count the "
+            "images with `python -m tfcount.predict`."
+        )
+    if points_needed and not any(row.labels == schema.POINTS for row in records.rows):
+        raise ValueError(
+            f"--localization needs images with points, and no image of split {split!r} in {records.folder!r} has them."
+        )
 
 
 def _number(value):

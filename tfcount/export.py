@@ -1,21 +1,30 @@
-"""Exports a trained counter: `python -m tfcount.export --model_dir=runs/sha --output=savedmodels/sha`."""
+"""Exports a trained counter for TensorFlow Serving: `python -m tfcount.export --model_dir=runs/sha --output=DIR`."""
 
 import sys
 
-from absl import flags
+from absl.flags import DEFINE_string
 
-import tfcount.flags
-from tfcount import experiment, serving
+from tfcount import commands
+
+REQUIRED = ("model_dir", "output")
+ARGUMENTS = ""
 
 
-def main(argv):
+def define_flags(values: commands.FlagValues) -> None:
+    """Defines the flags of this command."""
+    DEFINE_string("model_dir", None, "Folder of the run to export.", flag_values=values)
+    DEFINE_string("output", None, "Folder of the versions, such as savedmodels/NAME.", flag_values=values)
+
+
+def main(arguments: list[str], values: commands.FlagValues) -> None:
     """Writes the next version of a SavedModel."""
-    counter, _ = experiment.load_counter(flags.FLAGS.model_dir)
-    folder = serving.export(counter, flags.FLAGS.output, experiment.read_threshold(flags.FLAGS.model_dir))
+    from tfcount.runs import Run
+    from tfcount.serving import savedmodel
+
+    counter, calibration = Run(values.model_dir).load_counter()
+    folder = savedmodel.export(counter, values.output, calibration)
     sys.stdout.write(f"Written: {folder} (signatures `serving_default`, `density`)\n")
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("model_dir", None, "Folder of the run to export.", required=True)
-    flags.DEFINE_string("output", None, "Folder of the versions, such as savedmodels/NAME.", required=True)
-    tfcount.flags.run(main)
+    commands.run("export")

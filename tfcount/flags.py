@@ -2,44 +2,92 @@
 
 A field of `ExperimentConfig` is a flag of its name (`--seed`), a field of one of its parts has the part's name before
 it (`--train_steps`), a field of a method's `Config` the method's name, and an option of a density loss the loss's.
+
+The dataclasses lie beside networks and losses, which take seconds to import. So that `--help` and wrong flags are
+answered at once, what the dataclasses say is kept in `flags.json`: `python -m tfcount.flags` writes it anew, and a test
+compares both.
 """
 
 import dataclasses
+import functools
 import inspect
+import json
+import os
 import re
-import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
-import tensorflow as tf
-from absl import app, flags, logging
+from absl import flags
 
-from tfcount.config import CHOICES, LOSS_OPTIONS, ExperimentConfig
-from tfcount.methods import METHODS
+if TYPE_CHECKING:
+    from tfcount.config import ExperimentConfig
 
-_DEFINE: dict[type, Callable] = {
-    bool: flags.DEFINE_bool,
-    int: flags.DEFINE_integer,
-    float: flags.DEFINE_float,
-    str: flags.DEFINE_string,
+TABLE = os.path.join(os.path.dirname(__file__), "flags.json")
+
+_DEFINE: dict[str, Callable] = {
+    "bool": flags.DEFINE_bool,
+    "int": flags.DEFINE_integer,
+    "float": flags.DEFINE_float,
+    "str": flags.DEFINE_string,
+}
+# What every training needs to be told comes first.
+RUN = "The run"
+_HEADINGS = {
+    "": "What learns, and how",
+    "data": "Data and augmentation",
+    "density": "From points to targets and losses",
+    "encoder": "Encoder",
+    "train": "Optimization",
 }
 
 
-def define(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the flags of an experiment."""
-    for name, field, part in _fields():
-        text = _help(field.name, part)
-        if name in CHOICES:
-            text += f" One of {', '.join(sorted(CHOICES[name]))}."
-        _DEFINE[type(field.default)](name, field.default, text[0].upper() + text[1:], flag_values=values)
+class ConfigFlag(NamedTuple):
+    """A flag of the config.
+
+    Attributes:
+      name: without dashes.
+      heading: what it decides; flags of one heading stand together in help texts.
+      type: "bool", "int", "float" or "str".
+      default: if it is not given.
+      help: what it does.
+    """
+
+    name: str
+    heading: str
+    type: str
+    default: bool | int | float | str
+    help: str
 
 
-def read(values: flags.FlagValues = flags.FLAGS) -> ExperimentConfig:
+@functools.cache
+def config_flags() -> list[ConfigFlag]:
+    """Returns the flags of an experiment, those of methods and losses last."""
+    with open(TABLE, encoding="utf-8") as file:
+        return [ConfigFlag(*row) for row in json.load(file)]
+
+
+def define(values: flags.FlagValues) -> dict[str, list[str]]:
+    """Defines the flags of an experiment.
+
+    Returns:
+      The names of the flags under each heading, in the order of help texts.
+    """
+    headings: dict[str, list[str]] = {RUN: []}
+    for name, heading, kind, default, text in config_flags():
+        _DEFINE[kind](name, default, text, flag_values=values)
+        headings.setdefault(heading, []).append(name)
+    return headings
+
+
+def read(values: flags.FlagValues) -> "ExperimentConfig":
     """Builds the config that the flags say.
 
     Raises:
       ValueError: if a value is not legal, or a flag belongs to a method that is not chosen.
     """
+    from tfcount.config import LOSS_OPTIONS, ExperimentConfig
+    from tfcount.methods import METHODS
+
     parts: dict[str, dict] = {}
     chosen = {"method": values.method, "density_loss": values.density_loss}
     for name, field, part in _fields():
@@ -57,7 +105,7 @@ def read(values: flags.FlagValues = flags.FLAGS) -> ExperimentConfig:
     return ExperimentConfig(**top, options=options, loss_options=loss_options, **owners)
 
 
-def to_lines(config: ExperimentConfig) -> list[str]:
+def to_lines(config: "ExperimentConfig") -> list[str]:
     """Returns the flags, one a line, that differ from their defaults: a flagfile that gives an equal config."""
     lines = []
     for name, field, part in _fields():
@@ -71,8 +119,12 @@ def to_lines(config: ExperimentConfig) -> list[str]:
     return lines
 
 
-def from_file(path: str) -> ExperimentConfig:
-    """Reads a flagfile into a config."""
+def from_file(path: str) -> "ExperimentConfig":
+    """Reads a flagfile into a config.
+
+    Raises:
+      ValueError: if a line is no flag, or its value is not legal.
+    """
     values = flags.FlagValues()
     define(values)
     try:
@@ -82,55 +134,49 @@ def from_file(path: str) -> ExperimentConfig:
     return read(values)
 
 
-def run(main: Callable[[Sequence[str]], int | None], takes_arguments: bool = False) -> None:
-    """Runs the main function of a command; what a user can mend is told in a line, without a traceback.
+def from_dataclasses() -> Iterator[ConfigFlag]:
+    """Yields what `config_flags` returns, as the dataclasses say it."""
+    from tfcount.config import CHOICES, LOSS_OPTIONS
+    from tfcount.methods import METHODS
 
-    SIGTERM, like Ctrl-C, ends it with its temporary files removed; training has its own answer to both.
-    """
-    logging.set_verbosity(logging.WARNING)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-
-    def guarded(argv):
-        if len(argv) > 1 and not takes_arguments:
-            return _fail(f"unexpected arguments {argv[1:]}; flags are written like --model_dir=DIR.")
-        try:
-            return main(argv)
-        except (ValueError, OSError, FloatingPointError) as error:
-            return _fail(error)
-        except KeyboardInterrupt:
-            sys.stderr.write("\nStopped.\n")
-            return 128 + signal.SIGINT
-        except tf.errors.DataLossError as error:
-            return _fail(
-                f"a record is damaged ({error.message}). `python -m tfrecords_tools.show DIR --check` tells which."
-            )
-
-    app.run(guarded)
-
-
-def _fail(error):
-    sys.stderr.write(f"Error: {error}\n")
-    return 1
+    for name, field, part in _fields():
+        text = _help(field.name, part)
+        if name in CHOICES:
+            text += f" One of {', '.join(sorted(CHOICES[name]))}."
+        if part in METHODS:
+            heading = f"Only with --method={part}"
+        elif part in LOSS_OPTIONS:
+            heading = f"Only with --density_loss={part}"
+        else:
+            heading = RUN if name == "data_dir" else _HEADINGS[part]
+        yield ConfigFlag(name, heading, type(field.default).__name__, field.default, text[0].upper() + text[1:])
 
 
 def _fields():
     """Yields the name of each flag, its field, and the part of the config it belongs to ("" for the top)."""
+    from tfcount.config import LOSS_OPTIONS, ExperimentConfig
+    from tfcount.methods import METHODS
+
+    for field in dataclasses.fields(ExperimentConfig):
+        if not dataclasses.is_dataclass(field.default) and field.name not in ("options", "loss_options"):
+            yield field.name, field, ""
     for field in dataclasses.fields(ExperimentConfig):
         if dataclasses.is_dataclass(field.default):
             for inner in dataclasses.fields(field.default):
                 yield f"{field.name}_{inner.name}", inner, field.name
-        elif field.name not in ("options", "loss_options"):
-            yield field.name, field, ""
-    for name, method in METHODS.items():
-        for field in dataclasses.fields(method.Config):
-            yield f"{name}_{field.name}", field, name
     for name, options in LOSS_OPTIONS.items():
         for field in dataclasses.fields(options):
+            yield f"{name}_{field.name}", field, name
+    for name, method in METHODS.items():
+        for field in dataclasses.fields(method.Config):
             yield f"{name}_{field.name}", field, name
 
 
 def _help(field, part):
     """Returns what the docstring of the dataclass says of a field."""
+    from tfcount.config import LOSS_OPTIONS, ExperimentConfig
+    from tfcount.methods import METHODS
+
     if part in METHODS:
         owner = METHODS[part].Config
     elif part in LOSS_OPTIONS:
@@ -143,3 +189,15 @@ def _help(field, part):
     if not found:
         raise TypeError(f"The docstring of {owner.__name__} does not describe {field!r}.")
     return " ".join(found[1].split())
+
+
+def write_table() -> None:
+    """Writes `flags.json` anew."""
+    from tfcount.records.files import write_file
+
+    rows = ",\n".join(json.dumps(flag, ensure_ascii=False) for flag in from_dataclasses())
+    write_file(TABLE, f"[\n{rows}\n]\n")
+
+
+if __name__ == "__main__":
+    write_table()

@@ -1,25 +1,17 @@
 """Proposes what to label next: `python -m tfcount.select_labels --strategy=ranking --data_dir=data/mine`."""
 
 import os
-import sys
 
-import numpy as np
-import tqdm
 from absl import flags
 
-import tfcount.flags
-from tfcount import evaluation, experiment
-from tfcount.data import streams
-from tfcount.labeling import pair_selection, questions, simulation
-from tfcount.labeling.order import against_counts, check
-from tfcount.models import anchors
-from tfcount.records.files import write_file
-from tfcount.records.folder import Records
-from tfcount.records.labels import read_pairs, write_pairs
+from tfcount import commands
+
+REQUIRED = ("data_dir",)
+ARGUMENTS = ""
 
 
-def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the flags of this command, at its start: other commands have flags of the same names."""
+def define_flags(values: commands.FlagValues) -> None:
+    """Defines the flags of this command."""
     text, number = flags.DEFINE_string, flags.DEFINE_integer
     flags.DEFINE_enum(
         "strategy",
@@ -28,7 +20,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         "What is labeled: which image of a pair shows more, or the counts of some images, from few people to many.",
         flag_values=values,
     )
-    text("data_dir", None, "Folder of records.", required=True, flag_values=values)
+    text("data_dir", None, "Folder of records.", flag_values=values)
     text("split", "train", "Split whose images are labeled.", flag_values=values)
     text("answers", None, "CSV file image_a,image_b,relation: answers to keep in the records.", flag_values=values)
     number(
@@ -46,71 +38,54 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         flag_values=values,
     )
     number("seed", 0, "Of what is drawn at random.", lower_bound=0, flag_values=values)
+    commands.define_json(values)
 
 
-def main(argv, values: flags.FlagValues = flags.FLAGS):
+def main(arguments: list[str], values: commands.FlagValues) -> None:
     """Reads answers, keeps them in the records, and writes the next questions; or simulates both."""
-    records = Records.open(values.data_dir, values.split)
+    import numpy as np
+
+    from tfcount import evaluation
+    from tfcount.labeling import pair_selection, questions, simulation
+    from tfcount.labeling.anchor_selection import spread
+    from tfcount.records.folder import Records
+    from tfcount.runs import Run
+
+    output, records = commands.Output(values.json), Records.open(values.data_dir, values.split)
+    ids, truth = [row.id for row in records.rows], np.array([row.count for row in records.rows])
     if values.simulate:
-        truth = np.array([row.count for row in records.rows])
-        sys.stdout.write(simulation.simulate(truth, values.number, values.ratio, values.seed))
+        found = simulation.simulate(truth, values.number, values.ratio, values.seed)
+        output.say(simulation.table(found))
+        output.document(found)
         return
     if os.path.exists(values.output):
         raise FileExistsError(
             f"{values.output} exists, and may hold answers: give another --output for the next questions, and read "
             f"answers with --answers={values.output}."
         )
-    ids = [row.id for row in records.rows]
-    kept = read_pairs(values.data_dir, values.split)
-    before = set(kept)
-    if values.answers:
-        kept = questions.merge(kept, questions.read_answers(values.answers, ids))
-    labels = questions.index_pairs(kept, ids)
-    # Before they are kept: labels that contradict each other are told, and change nothing.
-    order = check(labels, ids)
-    if values.answers:
-        write_pairs(values.data_dir, values.split, kept)
-        new, replaced = set(kept) - before, before - set(kept)
-        sys.stdout.write(
-            f"Kept {len(new)} new labels of pairs in {values.data_dir}, {len(replaced)} in place of others.\n"
-        )
-    sys.stdout.write(f"{len(kept)} labels of pairs, {order.count()} pairs known with what follows from them.\n")
-    for line in against_counts(labels.greater, np.array([row.count for row in records.rows]), ids):
-        sys.stdout.write(f"Warning: {line}\n")
-    counts = _counted(values.model_dir, records) if values.model_dir else None
+    kept = questions.keep_answers(records, values.answers)
+    output.say(kept.text())
+    counts = evaluation.count_images(Run(values.model_dir).load(), records) if values.model_dir else None
     if values.strategy == "anchors":
-        estimates = pair_selection.log_counts(labels, np.zeros(len(ids))) if counts is None else counts
-        write_file(values.output, questions.images_to_count(records.rows, anchors.spread(estimates, values.number)))
-        sys.stdout.write(
+        estimates = pair_selection.log_counts(kept.labels, np.zeros(len(ids))) if counts is None else counts
+        asked = spread(estimates, values.number)
+        questions.write_images_to_count(values.output, records.rows, asked)
+        output.say(
             f"Written: {values.output} ({values.number} images, from few people to many). Fill in the last column, "
             "put it into your annotation file, and build the records again with --overwrite.\n"
         )
-        return
-    pairs = pair_selection.propose(labels, len(ids), values.number, values.seed, counts, values.ratio)
-    if not len(pairs):
-        sys.stdout.write("All pairs are known: there is nothing left to ask.\n")
-        return
-    questions.write_questions(values.output, pairs, ids)
-    sys.stdout.write(
-        f"Written: {values.output} ({len(pairs)} pairs). Fill in the last column (greater, less, close), and read it "
-        f"back with --answers={values.output} and another --output.\n"
-    )
-
-
-def _counted(model_dir, records):
-    """Returns what the counter of a run counts in each image."""
-    counter, config = experiment.load_counter(model_dir)
-    density = evaluation.density_function(counter)
-    bar = tqdm.tqdm(
-        streams.evaluation(records, config.data), total=len(records.rows), unit="image", desc="count", leave=False
-    )
-    found = {
-        one["id"].numpy().decode(): counter.anchors.count(float(np.sum(density(one["image"]), dtype=np.float64)))
-        for one in bar
-    }
-    return np.array([found[row.id] for row in records.rows])
+    else:
+        asked = pair_selection.propose(kept.labels, len(ids), values.number, values.seed, counts, values.ratio)
+        if len(asked):
+            questions.write_questions(values.output, asked, ids)
+            output.say(
+                f"Written: {values.output} ({len(asked)} pairs). Fill in the last column (greater, less, close), and "
+                f"read it back with --answers={values.output} and another --output.\n"
+            )
+        else:
+            output.say("All pairs are known: there is nothing left to ask.\n")
+    output.document({**kept.summary(), "questions": np.array(ids, object)[asked].tolist()})
 
 
 if __name__ == "__main__":
-    define_flags()
-    tfcount.flags.run(main)
+    commands.run("select_labels")

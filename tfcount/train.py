@@ -1,19 +1,39 @@
-"""Trains a counter: `python -m tfcount.train --flagfile=configs/resnet50_sha.flags`."""
+"""Trains a counter: `python -m tfcount.train --flagfile=configs/l2sm_sha.flags`."""
 
 import os
 import re
 import sys
 
-from absl import flags
+from absl.flags import DEFINE_bool, DEFINE_string
 
-import tfcount.flags
-from tfcount import experiment
+from tfcount import commands, flags
+
+REQUIRED = ()
+ARGUMENTS = ""
 
 
-def main(argv):
-    """Trains as the flags say; returns the exit code."""
-    model_dir = flags.FLAGS.model_dir or default_model_dir(sys.argv[1:])
-    return experiment.train(tfcount.flags.read(), model_dir, flags.FLAGS.resume)
+def define_flags(values: commands.FlagValues) -> dict[str, list[str]]:
+    """Defines the flags of this command."""
+    headings = flags.define(values)
+    DEFINE_string(
+        "model_dir",
+        None,
+        "Folder of the run: weights, log, TensorBoard; if not given, runs/ and the flagfile's name.",
+        flag_values=values,
+    )
+    DEFINE_bool("resume", False, "Go on with the run in --model_dir.", flag_values=values)
+    headings[flags.RUN] += ["model_dir", "resume"]
+    return headings
+
+
+def main(arguments: list[str], values: commands.FlagValues) -> int:
+    """Trains as the flags say."""
+    from tfcount import training
+    from tfcount.runs import Run
+
+    config = flags.read(values)
+    run = Run(values.model_dir or default_model_dir(sys.argv[1:]))
+    return training.train(config, *training.open_records(config), run, values.resume)
 
 
 def default_model_dir(arguments: list[str]) -> str:
@@ -29,10 +49,4 @@ def default_model_dir(arguments: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    tfcount.flags.define()
-    flags.DEFINE_string(
-        "model_dir", None, "Folder of the run: weights, log, TensorBoard; if not given, runs/ and the flagfile's name."
-    )
-    flags.DEFINE_bool("resume", False, "Go on with the run in --model_dir.")
-    flags.adopt_module_key_flags(tfcount.flags)
-    tfcount.flags.run(main)
+    commands.run("train")

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcount.data.streams import DataConfig, DensityConfig, TrainingData, evaluation
+from tfcount.data.config import DataConfig, DensityConfig
+from tfcount.data.streams.evaluation import whole_images
+from tfcount.data.streams.labeled import labeled
+from tfcount.data.streams.pairs import paired
+from tfcount.data.streams.training_data import TrainingData
 from tfcount.records.folder import Records
 
 
@@ -17,7 +21,7 @@ def training(crowds):
 
 
 def batches(training, count):
-    return [{name: value.numpy() for name, value in batch.items()} for batch in training.labeled().take(count)]
+    return [{name: value.numpy() for name, value in batch.items()} for batch in labeled(training).take(count)]
 
 
 def assert_equal(first, second):
@@ -82,21 +86,9 @@ def test_division_shares_out_a_reduced_image(training):
         np.testing.assert_array_equal(np.concatenate([top, bottom]), one["image"][0])
 
 
-def test_evaluation_of_reduced_images(training):
-    whole = list(evaluation(training.records))
-    reduced = list(evaluation(training.records, DataConfig(long_side=64)))
-    for one, other in zip(whole, reduced, strict=True):
-        assert other["image"].shape == (1, 48, 64, 3) and other["image"].dtype == "uint8"
-        np.testing.assert_allclose(other["points"], one["points"] / 2, rtol=1e-5)
-        np.testing.assert_allclose(other["zoom"], [0.5, 0.5])
-        assert other["count"] == one["count"]
-    for one, other in zip(whole, evaluation(training.records, DataConfig(long_side=500)), strict=True):
-        np.testing.assert_array_equal(one["image"], other["image"])
-
-
 def test_whole_images_come_one_a_step(training):
     with pytest.raises(ValueError, match="--train_batch_size must be 1, the number of parts of an image"):
-        dataclasses.replace(training, data=DataConfig(crop=0)).labeled()
+        labeled(dataclasses.replace(training, data=DataConfig(crop=0)))
 
 
 def test_equal_seeds_give_equal_batches_whatever_the_global_seed(training):
@@ -125,7 +117,7 @@ def test_held_out_images_are_not_trained_on(crowds):
     records = Records.open(crowds, "train")
     kept, held_out = records.hold_out(0.25, seed=0)
     assert len(kept.rows) == 9 and len(held_out.rows) == 3
-    seen = {example["id"].numpy().decode() for example in evaluation(held_out)}
+    seen = {example["id"].numpy().decode() for example in whole_images(held_out)}
     assert seen == {row.id for row in held_out.rows}
     assert seen.isdisjoint(row.id for row in kept.rows)
     assert kept == records.hold_out(0.25, seed=0)[0] != records.hold_out(0.25, seed=1)[0]
@@ -138,10 +130,10 @@ def test_nothing_left_to_train_on(crowds):
 
 
 def test_evaluation_reads_whole_images(crowds):
-    examples = list(evaluation(Records.open(crowds, "test")))
+    examples = list(whole_images(Records.open(crowds, "test")))
     assert len(examples) == 4
     for example in examples:
-        assert example["image"].shape == (1, 96, 128, 3)
+        assert example["image"].shape == (96, 128, 3)
         assert float(example["count"]) == len(example["points"])
 
 
@@ -149,7 +141,7 @@ def test_batch_larger_than_the_data_set(training):
     with pytest.raises(
         ValueError, match="--train_batch_size=13 is larger than the number of labeled training images, 12"
     ):
-        dataclasses.replace(training, batch_size=13).labeled()
+        labeled(dataclasses.replace(training, batch_size=13))
 
 
 def test_no_records(tmp_path):
@@ -185,7 +177,7 @@ class TestRanked:
     NOBODY = np.zeros(0, np.int64)
 
     def batches(self, training, number, pairs=PAIRS, counted=NOBODY):
-        dataset = training.ranked(pairs, counted)
+        dataset = paired(training, pairs, counted)
         return [{name: value.numpy() for name, value in batch.items()} for batch in dataset.take(number)]
 
     def test_couples_are_pairs(self, training):
@@ -257,6 +249,6 @@ class TestRanked:
         counted = np.arange(12)
         for size, pairs, counts in ((3, self.PAIRS, self.NOBODY), (2, self.PAIRS, counted)):
             with pytest.raises(ValueError, match=f"must be even on each device, and at least 4 .* Received: {size}"):
-                dataclasses.replace(training, batch_size=size).ranked(pairs, counts)
+                paired(dataclasses.replace(training, batch_size=size), pairs, counts)
         with pytest.raises(ValueError, match="--train_batch_size=4 is larger than the number of training images that"):
-            training.ranked(self.PAIRS[:2], self.NOBODY)
+            paired(training, self.PAIRS[:2], self.NOBODY)

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcount import evaluation, experiment
+from tests.running import run_training
+from tfcount import assembly, distribution
 from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
-from tfcount.data.streams import DataConfig
+from tfcount.data.config import DataConfig
+from tfcount.inference import CountingModel
 from tfcount.losses import DENSITY_LOSSES
 from tfcount.losses.density_l2 import DensityL2Loss
 from tfcount.methods import l2sm
@@ -15,6 +17,7 @@ from tfcount.models import build_counter
 from tfcount.models.l2sm import MULTIPLE, SCALES
 from tfcount.ops import regions
 from tfcount.ops.density import density_map
+from tfcount.runs import LAST, Run
 
 SIDE = 96
 
@@ -22,8 +25,7 @@ SIDE = 96
 def build(**options):
     keras.utils.set_random_seed(0)
     config = l2sm.Config(**options)
-    names = ("divisions", "groups", "centers", "scaling")
-    counter = build_counter("l2sm", encoder_name="compact", **{name: getattr(config, name) for name in names})
+    counter = build_counter("l2sm", encoder_name="compact", **config.counter_options())
     return l2sm.build(config, counter, DensityL2Loss)
 
 
@@ -196,7 +198,9 @@ class TestLosses:
         if boundary > 0:
             features = method.counter.features(one["image"])
             np.testing.assert_allclose(density, method.counter.head.first(features), rtol=1e-5)
-        compiled = evaluation.density_function(method.counter)(one["image"])
+        compiled = np.stack([CountingModel.of_counter(method.counter).density(image) for image in one["image"]])[
+            ..., None
+        ]
         np.testing.assert_allclose(compiled, density, rtol=1e-3, atol=1e-5)
 
     def test_images_without_people(self, rng):
@@ -266,10 +270,10 @@ class TestCounter:
         path = str(tmp_path / "counter.weights.h5")
         build().counter.save_weights(path)
         with pytest.raises(ValueError, match=r"weights.h5 .*the boundaries of the density groups were never set"):
-            experiment.load_weights(build().counter, path)
+            assembly.load_weights(build().counter, path)
         prepared(rng).counter.save_weights(path)
         counter = build().counter
-        experiment.load_weights(counter, path)
+        assembly.load_weights(counter, path)
         assert np.all(np.isfinite(counter.head.boundaries))
 
     @pytest.mark.parametrize(
@@ -302,11 +306,11 @@ class TestRun:
 
     def test_trained_saved_and_resumed(self, crowds, tmp_path):
         whole, folder = self.config(crowds), str(tmp_path / "run")
-        assert experiment.train(whole, folder) == 0
-        counter, read_back = experiment.load_counter(folder)
-        assert read_back == whole
+        assert run_training(whole, folder) == 0
+        counter, _ = Run(folder).load_counter()
+        assert Run(folder).config() == whole
         assert np.all(np.isfinite(counter.head.boundaries))
-        assert experiment.train(whole, folder, resume=True) == 0
+        assert run_training(whole, folder, resume=True) == 0
         tags = set()
         for path in (tmp_path / "run" / "tensorboard").iterdir():
             for event in tf.compat.v1.train.summary_iterator(str(path)):
@@ -322,17 +326,18 @@ class TestRun:
             steps=4, batch_size=2, warmup_steps=0, validation_interval=1, ema=0.0, optimizer="sgd", learning_rate=1e-4
         )
         whole = self.config(crowds, train=train, options=l2sm.Config(center_rate=0.5))
-        runs, counters = [], []
+        validations, counters = [], []
         for name, strategy in (("one", tf.distribute.get_strategy()), ("two", two_replicas)):
-            monkeypatch.setattr(experiment, "strategy", lambda strategy=strategy: strategy)
-            assert experiment.train(whole, str(tmp_path / name)) == 0
-            runs.append(experiment.read_run(str(tmp_path / name))["validation"])
+            monkeypatch.setattr(distribution, "strategy", lambda strategy=strategy: strategy)
+            assert run_training(whole, str(tmp_path / name)) == 0
+            validations.append(Run(str(tmp_path / name)).notes()["validation"])
             counters.append(build_counter("l2sm", encoder_name="compact"))
-            counters[-1].load_weights(str(tmp_path / name / experiment.LAST))
-        for one, two in zip(*runs, strict=True):
+            counters[-1].load_weights(str(tmp_path / name / LAST))
+        for one, two in zip(*validations, strict=True):
             for part in ("density", "rescaled", "center"):
                 assert two[part] == pytest.approx(one[part], rel=1e-3), part
-        assert runs[0][0]["center"] > 1.2 * runs[0][-1]["center"] or runs[0][-1]["center"] > 1.2 * runs[0][0]["center"]
+        first, last = (validations[0][index]["center"] for index in (0, -1))
+        assert first > 1.2 * last or last > 1.2 * first
         keras.utils.set_random_seed(whole.seed)
         start = build_counter("l2sm", encoder_name="compact")
         moved = 0
@@ -346,14 +351,14 @@ class TestRun:
     def test_crops_without_rest(self, crowds, tmp_path):
         whole = self.config(crowds, data=DataConfig(dir=crowds, crop=100))
         with pytest.raises(ValueError, match="--method=l2sm needs --data_crop to be a multiple of 16. Received: 100"):
-            experiment.train(whole, str(tmp_path / "run"))
+            run_training(whole, str(tmp_path / "run"))
 
     def test_all_images_are_looked_at_for_the_groups(self, crowds, tmp_path, monkeypatch):
         data = DataConfig(dir=crowds, crop=0, division=2, validation_fraction=0.0)
         whole = self.config(crowds, data=data, train=TrainConfig(steps=1, batch_size=4))
         seen = []
         monkeypatch.setattr(l2sm.L2SM, "prepare", lambda self, dataset, batches: seen.append(batches))
-        experiment.train(whole, str(tmp_path / "run"))
+        run_training(whole, str(tmp_path / "run"))
         assert seen == [12]
 
     def test_nothing_to_draw(self, rng):
@@ -361,13 +366,13 @@ class TestRun:
 
     def test_counter_and_method_belong_together(self, crowds, tmp_path):
         with pytest.raises(ValueError, match="--counter=l2sm is trained with --method=l2sm"):
-            experiment.train(self.config(crowds, method="supervised", options=None), str(tmp_path / "run"))
+            run_training(self.config(crowds, method="supervised", options=None), str(tmp_path / "run"))
         with pytest.raises(ValueError, match="--method=l2sm trains --counter=l2sm. Received: 'spn'"):
-            experiment.train(self.config(crowds, counter="spn"), str(tmp_path / "run"))
+            run_training(self.config(crowds, counter="spn"), str(tmp_path / "run"))
 
     def test_encoders(self, crowds):
         with pytest.raises(ValueError, match="--encoder_name must be one of"):
             self.config(crowds, encoder=EncoderConfig(name="resnet"))
         wrong = self.config(crowds, counter="resnet50", encoder=EncoderConfig(name="compact"))
         with pytest.raises(ValueError, match="--encoder_name=compact: counter 'resnet50' has no choice of encoders"):
-            experiment.counter_options(wrong)
+            assembly.build_counter(wrong)

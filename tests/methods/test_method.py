@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcount import experiment
+from tfcount import assembly
 from tfcount.config import TrainConfig
 from tfcount.losses.density_l2 import DensityL2Loss
 from tfcount.methods import supervised
@@ -22,7 +22,7 @@ def batch(rng, images=4):
 def build(config):
     keras.utils.set_random_seed(0)
     method = supervised.build(supervised.Config(), build_counter("mcnn"), DensityL2Loss)
-    optimizer = experiment.build_optimizer(config)
+    optimizer = assembly.build_optimizer(config)
     optimizer.build(method.trainable_variables)
     method.compile(optimizer=optimizer, jit_compile=False)
     return method
@@ -121,7 +121,7 @@ def test_the_whole_gradient_is_clipped(two_replicas, rng, replicas):
             steps=1, warmup_steps=0, learning_rate=1.0, schedule="constant", optimizer="sgd", momentum=0.0,
             weight_decay=0.0, ema=0.0, clip_norm=0.01,
         )  # fmt: skip
-        optimizer = experiment.build_optimizer(config, replicas)
+        optimizer = assembly.build_optimizer(config, replicas)
         optimizer.build(method.trainable_variables)
         method.compile(optimizer=optimizer, jit_compile=False)
     before = [variable.numpy() for variable in method.trainable_variables]
@@ -131,7 +131,7 @@ def test_the_whole_gradient_is_clipped(two_replicas, rng, replicas):
 
 
 def test_float16_scales_the_loss(rng):
-    with experiment.precision("mixed_float16"):
+    with assembly.precision("mixed_float16"):
         method = build(TrainConfig(steps=3, warmup_steps=0, precision="mixed_float16", optimizer="adam"))
     assert isinstance(method.optimizer, keras.optimizers.LossScaleOptimizer)
     assert np.isfinite(train(method, [batch(rng)]))
@@ -140,9 +140,7 @@ def test_float16_scales_the_loss(rng):
 def test_schedule():
     """Up in a line for 10 steps, then half a cosine down to zero: half of the highest value in the middle."""
     config = TrainConfig(steps=110, warmup_steps=10, learning_rate=1.0)
-    rate = experiment.build_optimizer(config)._learning_rate
+    rate = assembly.build_optimizer(config)._learning_rate
     np.testing.assert_allclose([rate(step) for step in (0, 5, 10, 60, 110)], [0, 0.5, 1, 0.5, 0], atol=1e-6)
-    constant = experiment.build_optimizer(
-        TrainConfig(steps=110, warmup_steps=0, schedule="constant", learning_rate=2.0)
-    )
+    constant = assembly.build_optimizer(TrainConfig(steps=110, warmup_steps=0, schedule="constant", learning_rate=2.0))
     np.testing.assert_allclose([constant._learning_rate(step) for step in (0, 110)], [2, 2])

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import os
 import shutil
 import signal
 
@@ -13,19 +14,24 @@ import pytest
 import tensorflow as tf
 
 import tfcount
+from tests.running import run_training
 from tests.test_commands import command
-from tfcount import evaluation, experiment, serving
+from tfcount import distribution, evaluation
 from tfcount.config import ExperimentConfig, TrainConfig
-from tfcount.data.streams import DataConfig, DensityConfig, TrainingData
-from tfcount.data.streams import evaluation as evaluation_stream
+from tfcount.data.config import DataConfig, DensityConfig
+from tfcount.data.streams.evaluation import whole_images
+from tfcount.data.streams.training_data import TrainingData
+from tfcount.inference import Calibration
 from tfcount.labeling.order import reduction
 from tfcount.methods import ranking
 from tfcount.methods.ranking import Config, Ranking
 from tfcount.models import build_counter
-from tfcount.models.anchors import Anchors
+from tfcount.ops.anchor_line import AnchorLine
 from tfcount.records import images, schema
 from tfcount.records.folder import Records
 from tfcount.records.labels import RankingPair, write_pairs
+from tfcount.runs import Run
+from tfcount.serving import savedmodel
 
 FEW = Config(anchors=4)
 
@@ -41,7 +47,7 @@ def counts_of(records):
 
 class TestKnown:
     def test_pairs_are_those_that_a_glance_tells(self, records):
-        facts = ranking.known(FEW, records, seed=0)
+        facts = ranking.collect_facts(FEW, records, seed=0)
         counts = counts_of(records)
         assert np.all(counts[facts.pairs[:, 0]] > 2 * counts[facts.pairs[:, 1]])
         assert facts.asked == len(reduction(facts.pairs, len(counts))) < len(facts.pairs)
@@ -49,31 +55,31 @@ class TestKnown:
 
     def test_anchors_reach_from_few_to_many(self, records):
         """As far as pairs tell: images with less than half as many people, and less than twice as many, are alike."""
-        facts = ranking.known(FEW, records, seed=0)
+        facts = ranking.collect_facts(FEW, records, seed=0)
         counts, everyone = np.sort(counts_of(records)[facts.anchors]), counts_of(records)
         assert len(counts) == 4 and counts[0] <= 2 * everyone.min() + 1 and 2 * counts[-1] >= everyone.max()
 
     def test_counts_that_teach(self, records):
         for supervision, number in (("none", 0), ("anchors", 4), ("all", 12)):
-            facts = ranking.known(dataclasses.replace(FEW, supervision=supervision), records, seed=0)
+            facts = ranking.collect_facts(dataclasses.replace(FEW, supervision=supervision), records, seed=0)
             assert len(facts.counted) == number
             if supervision == "anchors":
                 np.testing.assert_array_equal(facts.counted, facts.anchors)
 
     def test_what_follows_from_the_answers_is_known_too(self, records):
-        facts = ranking.known(dataclasses.replace(FEW, asked=12), records, seed=0)
+        facts = ranking.collect_facts(dataclasses.replace(FEW, asked=12), records, seed=0)
         assert facts.asked == 12 <= len(facts.pairs)
-        other = ranking.known(dataclasses.replace(FEW, asked=12), records, seed=1)
+        other = ranking.collect_facts(dataclasses.replace(FEW, asked=12), records, seed=1)
         assert facts.pairs.tolist() != other.pairs.tolist()
 
     def test_nothing_to_tell_apart(self, records):
         some = records.select({row.id for row in records.rows if row.count})
         with pytest.raises(ValueError, match=r"No two of the \d+ training images .* --ranking_ratio=1000000.0"):
-            ranking.known(Config(ratio=1e6), some, seed=0)
+            ranking.collect_facts(Config(ratio=1e6), some, seed=0)
         with pytest.raises(
             ValueError, match="--ranking_anchors=50 is larger than the number of training images in pairs"
         ):
-            ranking.known(Config(), records, seed=0)
+            ranking.collect_facts(Config(), records, seed=0)
 
 
 class TestLabelsOfRecords:
@@ -91,7 +97,7 @@ class TestLabelsOfRecords:
         ids = [row.id for row in records.rows]
         self.answer(folder, [(0, 1), (1, 2), (2, 3), (0, 1)], ids)
         options = Config(labels="records", anchors=4)
-        facts = ranking.known(options, records, seed=0)
+        facts = ranking.collect_facts(options, records, seed=0)
         assert facts.asked == 3 and set(map(tuple, facts.pairs.tolist())) == {
             *[(0, 1), (0, 2), (0, 3)],
             *[(1, 2), (1, 3), (2, 3)],
@@ -99,20 +105,20 @@ class TestLabelsOfRecords:
         # By their counts, and whether or not somebody compared them.
         counts = counts_of(records)
         assert len(facts.anchors) == 4 and {counts.min(), counts.max()} <= set(counts[facts.anchors])
-        everyone = ranking.known(Config(labels="records", anchors=50, supervision="anchors"), records, seed=0)
+        everyone = ranking.collect_facts(Config(labels="records", anchors=50, supervision="anchors"), records, seed=0)
         assert everyone.anchors.tolist() == everyone.counted.tolist() == list(range(12))
         # Held-out images take their pairs along.
         kept = records.select(set(ids) - {ids[1]})
-        assert ranking.known(Config(labels="records", anchors=2), kept, seed=0).asked == 1
+        assert ranking.collect_facts(Config(labels="records", anchors=2), kept, seed=0).asked == 1
 
     def test_nothing_said_or_nonsense(self, folder):
         records = Records.open(folder, "train")
         options = Config(labels="records", anchors=4)
         with pytest.raises(ValueError, match="keep no labels of pairs of training images. Label some with"):
-            ranking.known(options, records, seed=0)
+            ranking.collect_facts(options, records, seed=0)
         self.answer(folder, [(0, 1), (1, 2), (2, 0)], [row.id for row in records.rows])
         with pytest.raises(ValueError, match="Labels contradict each other"):
-            ranking.known(options, records, seed=0)
+            ranking.collect_facts(options, records, seed=0)
 
     def test_answers_are_counted(self, folder):
         """To find images alike takes a glance, too, and an answer that was given twice is one."""
@@ -120,7 +126,7 @@ class TestLabelsOfRecords:
         ids = [row.id for row in records.rows]
         labels = [(0, 1, "greater"), (1, 0, "less"), (2, 3, "close")]
         write_pairs(folder, "train", [RankingPair(ids[a], ids[b], told, "human") for a, b, told in labels])
-        facts = ranking.known(Config(labels="records"), records, seed=0)
+        facts = ranking.collect_facts(Config(labels="records"), records, seed=0)
         assert facts.asked == 2 and facts.pairs.tolist() == [[0, 1]]
 
     @pytest.mark.parametrize("counts, message", [([], "of 0 training images"), ([7, 7], "All 2 .* show 7 people")])
@@ -130,11 +136,11 @@ class TestLabelsOfRecords:
         known_counts = counts + [float("nan")] * (len(records.rows) - len(counts))
         rows = [row._replace(count=count) for row, count in zip(records.rows, known_counts, strict=True)]
         with pytest.raises(ValueError, match=message):
-            ranking.known(Config(labels="records"), dataclasses.replace(records, rows=tuple(rows)), seed=0)
+            ranking.collect_facts(Config(labels="records"), dataclasses.replace(records, rows=tuple(rows)), seed=0)
 
     def test_baselines_need_no_pairs(self, folder):
         records = Records.open(folder, "train")
-        facts = ranking.known(Config(labels="records", pairs=False, supervision="all"), records, seed=0)
+        facts = ranking.collect_facts(Config(labels="records", pairs=False, supervision="all"), records, seed=0)
         assert len(facts.counted) == 12 and len(facts.anchors) == facts.asked == 0
 
 
@@ -242,14 +248,14 @@ def test_options_out_of_range(options, message):
 def test_crops_are_refused(records):
     data = TrainingData(records, DataConfig(crop=64), DensityConfig(), 8, 4, 0)
     with pytest.raises(ValueError, match="--method=ranking compares whole images: set --data_crop=0"):
-        ranking.train_dataset(FEW, data)
+        ranking.plan(FEW, data.records, data.seed).stream(data)
 
 
 def test_two_replicas_train_like_one(two_replicas, records):
     """Both with the pairs that form inside of two replicas."""
     data = TrainingData(records, DataConfig(crop=0, long_side=64, short_side=64), DensityConfig(), 8, 8, 0, replicas=2)
     options = dataclasses.replace(FEW, supervision="anchors")
-    batches = list(ranking.train_dataset(options, data).take(2))
+    batches = list(ranking.plan(options, data.records, data.seed).stream(data).take(2))
     weights = []
     for scope in (None, two_replicas):
         keras.utils.set_random_seed(0)
@@ -264,7 +270,8 @@ def test_two_replicas_train_like_one(two_replicas, records):
                 method.train_step({**one, "more": tf.constant(more)})
         else:
             stream = tf.data.Dataset.from_generator(
-                lambda: iter(batches), output_signature=ranking.train_dataset(options, data).element_spec
+                lambda: iter(batches),
+                output_signature=ranking.plan(options, data.records, data.seed).stream(data).element_spec,
             )
             method.fit(stream, epochs=1, shuffle=False, verbose=0)
         weights.append([variable.numpy() for variable in method.trainable_variables])
@@ -293,20 +300,19 @@ def config(crowds, steps=6, **options):
 def run(crowds, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("ranking") / "run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "strategy", tf.distribute.get_strategy)
-        assert experiment.train(config(crowds, steps=60, supervision="anchors", containment=0.1), folder) == 0
+        patch.setattr(distribution, "strategy", tf.distribute.get_strategy)
+        assert run_training(config(crowds, steps=60, supervision="anchors", containment=0.1), folder) == 0
     return folder
 
 
 class TestRun:
     def test_it_learns_the_order(self, run, crowds):
-        counter, read = experiment.load_counter(run)
-        stream = evaluation_stream(Records.open(crowds, "train"), read.data)
-        results = evaluation.evaluate(evaluation.density_function(counter), 8, stream, anchors=counter.anchors)
+        model = Run(run).load()
+        results = evaluation.evaluate(model, whole_images(Records.open(crowds, "train")))
         summary = evaluation.summarize(results)
         assert summary["ranking_accuracy"] > 0.95
         assert summary["game"] is None and summary["sparsity"] is None
-        assert counter.anchors.images == 4 and counter.anchors.slope > 0
+        assert model.calibration.line.images == 4 and model.calibration.line.slope > 0
         # Images of a run are counted as its evaluation counts them, which reduces them.
         record = next(iter(Records.open(crowds, "train").serialized()))
         image = images.decode_image(schema.parse_image(record)["image"]).numpy()
@@ -314,30 +320,31 @@ class TestRun:
         assert tfcount.load(run).count(image) == pytest.approx(results[0].predicted, rel=1e-5)
 
     def test_anchors_are_kept(self, run):
-        entry = experiment.read_run(run)["validation"][-1]
-        counter, _ = experiment.load_counter(run)
+        entry = Run(run).notes()["validation"][-1]
+        _, calibration = Run(run).load_counter()
+        assert calibration.ranks
         line = {name.removeprefix("anchors_"): value for name, value in entry.items() if name.startswith("anchors_")}
-        assert Anchors(**line) == counter.anchors
+        assert AnchorLine(**line) == calibration.line
         with open(f"{run}/labels.json") as file:
             labels = json.load(file)
         assert labels["counts"] == 4 and labels["dots"] == 0 and labels["pairs"] > 0
         assert labels["validation"]["images"] == 0
 
     def test_the_exported_counter_counts_alike(self, run, rng, tmp_path):
-        counter, _ = experiment.load_counter(run)
-        serving.export(counter, str(tmp_path), experiment.read_threshold(run))
+        counter, calibration = Run(run).load_counter()
+        savedmodel.export(counter, str(tmp_path), calibration)
         image = rng.integers(0, 256, (40, 72, 3), dtype=np.uint8)
         here, there = tfcount.load(run), tfcount.load(tmp_path)
-        assert there.anchors == here.anchors
+        assert there.calibration == here.calibration
         assert there.count(image) == pytest.approx(here.count(image), rel=1e-4, abs=1e-3)
         module = tf.saved_model.load(f"{tmp_path}/1")
         encoded = tf.io.encode_png(image)[None]
-        assert here.threshold == there.threshold == np.inf and len(there.locate(image)[0]) == 0
+        assert here.calibration.ranks and there.predict(image).points is None and len(there.locate(image)[0]) == 0
         assert np.sum(module.density(image[None])["point_mask"]) == 0
         expected = here.count(image)
         for served in (module.count(encoded), module.density(image[None])):
             assert float(served["count"][0]) == pytest.approx(expected, rel=1e-4, abs=1e-3)
-            assert bool(served["extrapolated"][0]) == here.anchors.extrapolates(expected)
+            assert bool(served["extrapolated"][0]) == here.predict(image).extrapolated
 
     def test_commands_do_not_take_the_map_for_a_density(self, run, tmp_path, rng):
         printed = command("tfcount.evaluate", f"--model_dir={run}", f"--output={tmp_path}").stdout
@@ -356,8 +363,8 @@ class TestRun:
     def test_counts_beyond_the_anchors_are_told(self, rng, tmp_path, lowest, highest, beyond):
         counter = build_counter("compact")
         image = rng.integers(0, 256, (1, 40, 72, 3), dtype=np.uint8)
-        counter.anchors = Anchors(slope=1e-9, intercept=20.0, lowest=lowest, highest=highest, images=2)
-        serving.export(counter, str(tmp_path))
+        line = AnchorLine(slope=1e-9, intercept=20.0, lowest=lowest, highest=highest, images=2)
+        savedmodel.export(counter, str(tmp_path), Calibration(line, ranks=True))
         signature = tf.saved_model.load(f"{tmp_path}/1").signatures["density"]
         served = signature(image=tf.constant(np.repeat(image, 2, 0)))
         np.testing.assert_allclose(served["count"], [20, 20], rtol=1e-4)
@@ -367,28 +374,26 @@ class TestRun:
     def test_resumed(self, crowds, tmp_path, stopping, step):
         """At the end of an interval, or inside one: a stopped run has its anchors, and goes on as if nothing was."""
         whole, parts = str(tmp_path / "whole"), str(tmp_path / "parts")
-        assert experiment.train(config(crowds), whole) == 0
+        assert run_training(config(crowds), whole) == 0
         with stopping(step, signal.SIGTERM):
-            assert experiment.train(config(crowds), parts) == 128 + signal.SIGTERM
-        assert experiment.read_run(parts)["steps"] == step
-        assert experiment.load_counter(parts)[0].anchors.images == 4
-        assert experiment.train(config(crowds), parts, resume=True) == 0
-        counters = [experiment.load_counter(folder)[0] for folder in (whole, parts)]
+            assert run_training(config(crowds), parts) == 128 + signal.SIGTERM
+        assert Run(parts).notes()["steps"] == step
+        assert Run(parts).load_counter()[1].line.images == 4
+        assert run_training(config(crowds), parts, resume=True) == 0
+        counters, calibrations = zip(*(Run(folder).load_counter() for folder in (whole, parts)), strict=True)
         for one, other in zip(*(counter.get_weights() for counter in counters), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
-        assert counters[0].anchors.slope == pytest.approx(counters[1].anchors.slope, rel=1e-3)
-        # Weights without what was noted of them must not count by another line.
-        notes = experiment.read_run(parts)
-        with open(f"{parts}/run.json", "w") as file:
-            json.dump(notes | {"validation": []}, file)
-        with pytest.raises(ValueError, match="cannot count: .*run.json does not tell the line through its anchors"):
-            experiment.load_counter(parts)
+        assert calibrations[0].line.slope == pytest.approx(calibrations[1].line.slope, rel=1e-3)
+        # Weights without their calibration must not count by another line.
+        os.remove(f"{parts}/last.calibration.json")
+        with pytest.raises(FileNotFoundError, match="last.calibration.json is missing: restore it"):
+            Run(parts).load_counter()
 
     def test_a_baseline_of_counts(self, crowds, tmp_path):
         folder = str(tmp_path / "run")
-        assert experiment.train(config(crowds, pairs=False, supervision="all"), folder) == 0
-        counter, _ = experiment.load_counter(folder)
-        assert counter.anchors == Anchors()
+        assert run_training(config(crowds, pairs=False, supervision="all"), folder) == 0
+        _, calibration = Run(folder).load_counter()
+        assert calibration.line == AnchorLine() and not calibration.ranks
         with open(f"{folder}/labels.json") as file:
             labels = json.load(file)
         assert (labels["counts"], labels["pairs"]) == (12, 0)
@@ -422,25 +427,25 @@ def test_from_some_counts_and_some_glances(crowds, tmp_path):
 
     plain = config(data, labels="records", supervision="anchors", anchors=50)
     folder = str(tmp_path / "run")
-    assert experiment.train(plain, folder) == 0
+    assert run_training(plain, folder) == 0
     with open(f"{folder}/labels.json") as file:
         labels = json.load(file)
     assert (labels["dots"], labels["counts"], labels["pairs"]) == (0, 6, 12)
-    assert experiment.load_counter(folder)[0].anchors.images == 6
+    assert Run(folder).load_counter()[1].line.images == 6
     # Held-out images of which nothing is known choose no weights.
     rows = Records.open(data, "train")
     seed = next(seed for seed in range(99) if np.isnan(rows.hold_out(0.05, seed)[1].rows[0].count))
     one = dataclasses.replace(plain, data=dataclasses.replace(plain.data, validation_fraction=0.05), seed=seed)
     with pytest.raises(ValueError, match="holds out 1 images of .* and the count of none is known"):
-        experiment.train(one, str(tmp_path / "other"))
+        run_training(one, str(tmp_path / "other"))
 
 
 def test_potentials_that_do_not_grow(crowds, tmp_path, monkeypatch):
     """A run whose anchors give no line says so, and does not count."""
     monkeypatch.setattr(ranking, "ranking_hinge", lambda more, fewer, margin: more - fewer)
     folder = str(tmp_path / "run")
-    assert experiment.train(config(crowds, steps=12), folder) == 0
+    assert run_training(config(crowds, steps=12), folder) == 0
     with pytest.raises(ValueError, match="cannot count: the potentials of its anchors do not grow with their counts"):
-        experiment.load_counter(folder)
+        Run(folder).load_counter()
     with open(f"{folder}/train.log") as file:
         assert "no line through the anchors" in file.read()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcount import evaluation
+from tfcount.inference import CountingModel
 from tfcount.models import COUNTERS, build_counter, encoders
 from tfcount.ops.tiling import density_in_tiles
 
@@ -49,10 +49,10 @@ def test_any_size(counter, rng, height, width):
 
 
 def test_any_size_of_image_is_counted_as_it_would_be_alone(counter, rng):
-    density = evaluation.density_function(counter)
+    model = CountingModel.of_counter(counter)
     for height, width in ((16, 24), (40, 33), (24, 16)):
         images = rng.integers(0, 256, (1, height, width, 3), dtype=np.uint8)
-        np.testing.assert_allclose(density(images), counter(images), rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(model.density(images[0]), counter(images)[0, ..., 0], rtol=1e-3, atol=1e-5)
 
 
 def test_tiles_give_the_density_of_the_whole(local, rng):
@@ -200,7 +200,7 @@ def test_frozen_normalization_has_the_gradients_of_batch_normalization(rng):
 
 def test_missing_weights_file():
     with pytest.raises(
-        FileNotFoundError, match=r"--encoder_weights must be 'imagenet', 'none' or an existing .h5 file"
+        FileNotFoundError, match=r"`encoder_weights` must be 'imagenet', 'none' or an existing .h5 file"
     ):
         build_counter("resnet50", encoder_weights="no/such.h5")
 
@@ -224,7 +224,7 @@ def test_weights_that_cannot_be_downloaded(monkeypatch):
         raise Exception("URL fetch failure")
 
     monkeypatch.setattr(keras.applications, "VGG16", type("VGG16", (), {"__new__": lambda cls, **kwargs: fail()}))
-    with pytest.raises(FileNotFoundError, match=r"could not be downloaded .*--encoder_weights=PATH"):
+    with pytest.raises(FileNotFoundError, match=r"could not be downloaded .*`encoder_weights`=PATH"):
         build_counter("csrnet")
 
 

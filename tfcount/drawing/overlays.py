@@ -1,5 +1,8 @@
 """What a counter sees, drawn over its image."""
 
+import collections
+import os
+
 import cv2
 import matplotlib
 import numpy as np
@@ -10,24 +13,25 @@ _BAND = 64
 _FAINTEST = 0.02
 
 
-def draw_overlay(image, density, stride: int, count: float, points) -> np.ndarray:
+def draw_overlay(image, prediction, stride: int) -> np.ndarray:
     """Draws a density map as a heat map over its image, the people as dots, and their numbers in a strip above.
 
     Args:
-      image: `(height, width, 3)` uint8, RGB.
-      density: `(h, w)` people per cell.
+      image: `(height, width, 3)` uint8, RGB, as the counter sees it.
+      prediction: what it says: `density` `(h, w)`, people per cell, `count`, `points` `(n, 2)`, (x, y) in pixels, or
+        None of a map that only ranks, and `zoom` `(2,)`, from these pixels to those of the image.
       stride: side of a cell, pixels.
-      count: number to write.
-      points: `(n, 2)` people, (x, y) in pixels, or None of a map that only ranks, which does not show where they are.
 
     Returns:
       `(height + strip, width, 3)` uint8, RGB; wider where the numbers need it.
     """
     height, width = image.shape[:2]
+    density = prediction.density
+    points = None if prediction.points is None else prediction.points * prediction.zoom
     scale = max(0.4, min(width, 1600) / 1000)
     strip = round(34 * scale) + 6
     origin = (round(8 * scale), strip - round(10 * scale) - 2)
-    title = f"{count:.1f} people"
+    title = f"{prediction.count:.1f} people"
     if points is not None:
         title += f", {len(points)} found one by one"
     title_width = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0] + 2 * origin[0]
@@ -54,3 +58,24 @@ def draw_overlay(image, density, stride: int, count: float, points) -> np.ndarra
         for size, color in ((radius + 1, (0, 0, 0)), (radius, (90, 255, 120))):
             cv2.circle(drawn[strip:, :width], (x, y), 16 * size, color, -1, cv2.LINE_AA, 4)
     return drawn
+
+
+def encode_overlay(drawn: np.ndarray) -> tuple[str, bytes]:
+    """Encodes what `draw_overlay` gives as JPEG, or as PNG if it is too large for JPEG; returns extension and bytes."""
+    # JPEG ends at 65,535 pixels a side.
+    extension = ".jpg" if max(drawn.shape) < 65_500 else ".png"
+    return extension, cv2.imencode(extension, drawn[..., ::-1])[1].tobytes()
+
+
+def overlay_names(paths: list[str]) -> dict[str, str]:
+    """Returns the name of the overlay of each picture, without extension; no two are alike."""
+    pictures = collections.Counter(os.path.basename(path) for path in paths)
+    names: dict[str, str] = {}
+    for path in paths:
+        name = os.path.basename(path)
+        if pictures[name] > 1:
+            name = os.path.abspath(path).replace(os.sep, "_").lstrip("_")
+        while name in names:
+            name += "_"
+        names[name] = path
+    return {path: f"{name}_overlay" for name, path in names.items()}

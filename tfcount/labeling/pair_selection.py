@@ -1,4 +1,7 @@
-"""Which pairs of images to ask a person next, and what somebody would say who knows the counts."""
+"""Which pairs of images to ask a person next, and what somebody would say who knows the counts.
+
+Sections and tables are those of "Glance to Count". Images are numbers, and labels pairs of them, as in `order`.
+"""
 
 from collections.abc import Iterator
 

@@ -1,15 +1,16 @@
 """Questions to a person and the answers, as CSV files."""
 
 import csv
+import dataclasses
 import io
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tfcount.labeling.order import PairLabels
+from tfcount.labeling.order import PairLabels, against_counts, check
 from tfcount.records.files import write_file
-from tfcount.records.folder import IndexRow
-from tfcount.records.labels import RELATIONS, RankingPair
+from tfcount.records.folder import IndexRow, Records
+from tfcount.records.labels import RELATIONS, RankingPair, read_pairs, write_pairs
 
 HEADER = ("image_a", "image_b", "relation")
 GREATER, LESS, CLOSE = RELATIONS
@@ -98,10 +99,70 @@ def index_pairs(pairs: Iterable[RankingPair], ids: Sequence[str]) -> PairLabels:
     return PairLabels(*(np.array(labels, np.int64).reshape(-1, 2) for labels in (greater, close)))
 
 
-def images_to_count(rows: Sequence[IndexRow], positions: np.ndarray) -> str:
-    """Returns the lines `image,count` of the images at these positions, without the counts that are not known."""
+def write_images_to_count(path: str, rows: Sequence[IndexRow], positions: np.ndarray) -> None:
+    """Writes the lines `image,count` of the images at these positions, without the counts that are not known."""
     text = io.StringIO()
-    known = [(rows[position].id, rows[position].count) for position in positions]
-    lines = [(name, "" if np.isnan(count) else f"{count:g}") for name, count in known]
+    chosen = [(rows[position].id, rows[position].count) for position in positions]
+    lines = [(name, "" if np.isnan(count) else f"{count:g}") for name, count in chosen]
     csv.writer(text, lineterminator="\n").writerows([("image", "count"), *lines])
-    return text.getvalue()
+    write_file(path, text.getvalue())
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """The labels of pairs that the records keep, and what came of new answers.
+
+    Attributes:
+      labels: all of them.
+      pairs: how many pairs are labeled.
+      implied: how many pairs are in a known order, with what follows from others.
+      new: how many labels are new; None if no answers were read.
+      replaced: how many gave way to a new answer.
+      contradictions: lines about labels that counts contradict.
+      folder: of the records.
+    """
+
+    labels: PairLabels
+    pairs: int
+    implied: int
+    new: int | None
+    replaced: int
+    contradictions: list[str]
+    folder: str
+
+    def summary(self) -> dict:
+        """Returns the numbers, and the contradictions, for a JSON document."""
+        summary = dataclasses.asdict(self)
+        return {name: value for name, value in summary.items() if name not in ("labels", "folder")}
+
+    def text(self) -> str:
+        """Returns lines for people."""
+        lines = []
+        if self.new is not None:
+            lines.append(f"Kept {self.new} new labels of pairs in {self.folder}, {self.replaced} in place of others.")
+        lines.append(f"{self.pairs} labels of pairs, {self.implied} pairs known with what follows from them.")
+        return "\n".join([*lines, *(f"Warning: {line}" for line in self.contradictions)]) + "\n"
+
+
+def keep_answers(records: Records, path: str | None) -> Answers:
+    """Adds the answers of a file to the labels of pairs that records keep.
+
+    Args:
+      records: the images of one split.
+      path: of the answers; if None, nothing is added.
+
+    Raises:
+      ValueError: if an answer cannot be understood, or labels contradict each other: then nothing is kept.
+    """
+    ids, split = [row.id for row in records.rows], records.rows[0].split
+    before = read_pairs(records.folder, split)
+    kept = merge(before, read_answers(path, ids)) if path else before
+    labels = index_pairs(kept, ids)
+    # Before they are kept: labels that contradict each other are told, and change nothing.
+    order = check(labels, ids)
+    if path:
+        write_pairs(records.folder, split, kept)
+    new = len(set(kept) - set(before)) if path else None
+    replaced = len(set(before) - set(kept))
+    wrong = against_counts(labels.greater, np.array([row.count for row in records.rows]), ids)
+    return Answers(labels, len(kept), order.count(), new, replaced, wrong, records.folder)

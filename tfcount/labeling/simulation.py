@@ -10,7 +10,7 @@ from tfcount.labeling.order import order_of, reduction
 _MILESTONES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
 
-def simulate(counts, number: int, ratio: float, seed: int) -> str:
+def simulate(counts, number: int, ratio: float, seed: int) -> dict:
     """Asks somebody who knows the counts until nothing is left to ask, and the same somebody at random.
 
     Args:
@@ -20,7 +20,9 @@ def simulate(counts, number: int, ratio: float, seed: int) -> str:
       seed: of what is drawn at random.
 
     Returns:
-      A table: how many questions it takes until a share of the pairs that can be told apart is known.
+      `images`, `ratio`, `pairs` that can be told apart, `reduction`, the labels that imply all of them, and
+      `questions`, which has for "proposed" and "at random" how many questions it takes until each share of the pairs
+      is known.
 
     Raises:
       ValueError: if a count is unknown, or no pair can be told apart.
@@ -40,11 +42,22 @@ def simulate(counts, number: int, ratio: float, seed: int) -> str:
                 bar.update(known - bar.n)
                 if len(milestones) == len(_MILESTONES):
                     break
+    return {
+        "images": images,
+        "ratio": ratio,
+        "pairs": apart,
+        "reduction": len(reduction(pair_selection.from_counts(counts, ratio), images)),
+        "questions": asked,
+    }
+
+
+def table(found: dict) -> str:
+    """Returns what `simulate` found as text."""
     lines = [
-        f"{images} images, {apart:,} pairs that differ by more than {ratio:g}; labels needed to imply all of them: "
-        f"{len(reduction(pair_selection.from_counts(counts, ratio), images)):,}",
-        f"{'known':>8}" + "".join(f"{name:>12}" for name in asked) + "   questions",
+        f"{found['images']} images, {found['pairs']:,} pairs that differ by more than {found['ratio']:g}; labels "
+        f"needed to imply all of them: {found['reduction']:,}",
+        f"{'known':>8}" + "".join(f"{name:>12}" for name in found["questions"]) + "   questions",
     ]
     for share in _MILESTONES:
-        lines.append(f"{share:>8.0%}" + "".join(f"{asked[name][share]:>12,}" for name in asked))
+        lines.append(f"{share:>8.0%}" + "".join(f"{asked[share]:>12,}" for asked in found["questions"].values()))
     return "\n".join(lines) + "\n"

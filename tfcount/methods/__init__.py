@@ -1,4 +1,4 @@
-"""Ways to train a counter, one file a paper; each has `Config`, `train_dataset` and `build`."""
+"""Ways to train a counter, one file a paper; each has `Config`, `plan` and `build`."""
 
 from tfcount.methods import l2sm, ranking, supervised
 

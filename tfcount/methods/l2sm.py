@@ -5,24 +5,27 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from tfcount.data.streams import TrainingData
+from tfcount.data.streams.labeled import labeled
+from tfcount.data.streams.training_data import TrainingData
 from tfcount.drawing.divisions_figure import draw_divisions
 from tfcount.layers.multipolar_centers import MultipolarCenters
 from tfcount.losses.annotations import DensityTargetLoss
 from tfcount.losses.center import center_loss
-from tfcount.methods.method import Method
+from tfcount.methods.method import Method, MethodConfig, Plan
 from tfcount.models.counter import Counter
 from tfcount.models.l2sm import MULTIPLE
 from tfcount.models.spn import BASE_STRIDE, STRIDE
 from tfcount.ops import regions
 from tfcount.ops.density import density_map
+from tfcount.records import schema
+from tfcount.records.folder import Records
 
 # Of the side of crops, pixels: what encoders pad images to.
 _CROP_MULTIPLE = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(MethodConfig):
     """What the paper varies, and what it leaves open.
 
     Attributes:
@@ -55,6 +58,10 @@ class Config:
                 raise ValueError(f"--l2sm_{name} must be at least 0. Received: {getattr(self, name)}.")
         if not 0 <= self.center_rate <= 1:
             raise ValueError(f"--l2sm_center_rate must be between 0 and 1. Received: {self.center_rate}.")
+
+    def counter_options(self):
+        """Returns what the counter and its training must have in common."""
+        return {name: getattr(self, name) for name in ("divisions", "groups", "centers", "scaling")}
 
 
 class L2SM(Method):
@@ -195,17 +202,17 @@ class L2SM(Method):
             tf.summary.scalar(f"scaling/center_{index}", center)
 
 
-def train_dataset(config: Config, data: TrainingData) -> tf.data.Dataset:
-    """Returns crops of the images with all points.
+def plan(config: Config, records: Records, seed: int) -> Plan:
+    """Plans to learn from crops of the images with all points, whose cells are those of the map."""
+    return Plan(records.with_labels(schema.POINTS).label_cost(), _crops)
 
-    Raises:
-      ValueError: if cells of the map are not those of a crop.
-    """
-    if data.data.crop % _CROP_MULTIPLE:
+
+def _crops(source: TrainingData) -> tf.data.Dataset:
+    if source.data.crop % _CROP_MULTIPLE:
         raise ValueError(
-            f"--method=l2sm needs --data_crop to be a multiple of {_CROP_MULTIPLE}. Received: {data.data.crop}."
+            f"--method=l2sm needs --data_crop to be a multiple of {_CROP_MULTIPLE}. Received: {source.data.crop}."
         )
-    return data.labeled()
+    return labeled(source)
 
 
 def build(config: Config, counter, density_loss) -> L2SM:

@@ -1,11 +1,39 @@
-"""The training step that every method shares."""
+"""What every method shares: its options, its plan, its training step."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfcount.data.streams.training_data import TrainingData
 from tfcount.models import Counter
-from tfcount.records import schema
-from tfcount.records.folder import Records
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodConfig:
+    """What a method leaves open: each method has its own, whose fields are flags."""
+
+    def counter_options(self) -> dict[str, Any]:
+        """Returns those arguments of the counter's function that the method decides on, by name."""
+        return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a method is going to learn from: computed once a run.
+
+    Attributes:
+      label_cost: annotation that training uses: numbers of `images`, `dots`, `counts`, `pairs` and `columns`.
+      stream: makes the endless batches of training.
+      anchors: ids of the training images by whose counts potentials become counts. If there are some, the map only
+        ranks images.
+    """
+
+    label_cost: dict[str, int]
+    stream: Callable[[TrainingData], tf.data.Dataset]
+    anchors: frozenset[str] = frozenset()
 
 
 class Method(keras.Model):
@@ -46,7 +74,7 @@ class Method(keras.Model):
         """Looks at the data once, before the first step of a run; most methods have nothing to look for.
 
         Args:
-          dataset: what the method's `train_dataset` gives.
+          dataset: what the stream of the plan gives.
           batches: that make an epoch.
         """
 
@@ -57,29 +85,11 @@ class Method(keras.Model):
           examples: `(image, target)` arrays: a few whole images and their densities.
         """
 
-    def anchor_ids(self, records: Records, seed: int) -> set[str]:
-        """Returns the ids of the training images by whose counts potentials become counts; most methods need none.
-
-        Args:
-          records: the training images.
-          seed: of the experiment.
-        """
-        return set()
-
-    def used_labels(self, records: Records, seed: int) -> dict[str, int]:
-        """Returns how much annotation training uses: numbers of `images`, `dots`, `counts`, `pairs` and `columns`.
-
-        Args:
-          records: the training images.
-          seed: of the experiment.
-        """
-        return records.with_labels(schema.POINTS).labels()
-
     def compute_losses(self, batch: dict, training: bool) -> dict:
         """Computes the parts of the loss on one replica's share of a batch.
 
         Args:
-          batch: what the method's `train_dataset` gives.
+          batch: what the stream of the plan gives.
           training: whether layers behave as in training.
 
         Returns:

@@ -1,17 +1,19 @@
 """Learning to rank ("Glance to Count"): a counter trained on which of two images shows more."""
 
 import dataclasses
+import functools
 import logging
 
 import numpy as np
 import tensorflow as tf
 
-from tfcount.data.streams import TrainingData
+from tfcount.data.streams.pairs import paired
+from tfcount.data.streams.training_data import TrainingData
 from tfcount.labeling import pair_selection, questions
+from tfcount.labeling.anchor_selection import spread
 from tfcount.labeling.order import against_counts, check, order_of, reduction
 from tfcount.losses.ranking_hinge import is_hard, ranking_hinge
-from tfcount.methods.method import Method
-from tfcount.models import anchors
+from tfcount.methods.method import Method, MethodConfig, Plan
 from tfcount.records.folder import Records
 from tfcount.records.labels import read_pairs
 
@@ -22,7 +24,7 @@ logger = logging.getLogger("tfcount")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(MethodConfig):
     """What is known of the images, and how it is weighed.
 
     Attributes:
@@ -120,21 +122,6 @@ class Ranking(Method):
             parts["containment"] = self.config.containment * ranking_hinge(values, inside, 0.0)
         return parts
 
-    def anchor_ids(self, records, seed):
-        """Returns the ids of the anchors, if pairs teach."""
-        if not self.config.pairs:
-            return set()
-        return {records.rows[position].id for position in known(self.config, records, seed).anchors}
-
-    def used_labels(self, records, seed):
-        """Returns the pairs that a person is asked, and the counts of anchors or of all images."""
-        facts = known(self.config, records, seed)
-        pairs = self.config.pairs
-        counted = np.union1d(facts.counted, facts.anchors if pairs else [])
-        images = np.union1d(counted, np.unique(facts.pairs) if pairs else [])
-        asked = facts.asked if pairs else 0
-        return {"images": len(images), "dots": 0, "counts": len(counted), "pairs": asked, "columns": 0}
-
 
 def potentials(maps, sizes, stride: int):
     """Adds up the cells of each image.
@@ -175,7 +162,7 @@ def random_windows(images, sizes, seed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Known:
+class Facts:
     """What a person has said of the training images; images are positions in the rows of the records.
 
     Attributes:
@@ -191,7 +178,7 @@ class Known:
     counted: np.ndarray
 
 
-def known(config: Config, records: Records, seed: int) -> Known:
+def collect_facts(config: Config, records: Records, seed: int) -> Facts:
     """Asks as the config says.
 
     Raises:
@@ -209,7 +196,7 @@ def known(config: Config, records: Records, seed: int) -> Known:
         chosen = _anchors(config, records, counts, pairs)
     everyone = np.flatnonzero(~np.isnan(counts))
     counted = {"none": chosen[:0], "anchors": chosen, "all": everyone}[config.supervision]
-    return Known(pairs, asked, chosen, counted)
+    return Facts(pairs, asked, chosen, counted)
 
 
 def _anchors(config, records, counts, pairs):
@@ -231,7 +218,7 @@ def _anchors(config, records, counts, pairs):
                 f"--ranking_anchors={number} is larger than the number of training images in pairs with counts, "
                 f"{len(candidates)}, in {records.folder!r}."
             )
-    chosen = np.sort(candidates[anchors.spread(order[candidates], number)])
+    chosen = np.sort(candidates[spread(order[candidates], number)])
     if len(np.unique(counts[chosen])) < 2:
         raise ValueError(
             f"All {number} anchors of the records in {records.folder!r} show {counts[chosen[0]]:g} people, which gives "
@@ -270,22 +257,32 @@ def _said(config, records, counts, seed):
     return np.unique(labels.greater, axis=0), len({frozenset(pair[:2]) for pair in pairs})
 
 
-def train_dataset(config: Config, data: TrainingData) -> tf.data.Dataset:
-    """Returns whole images among which pairs are known, and some of which have counts.
+def plan(config: Config, records: Records, seed: int) -> Plan:
+    """Plans to learn from whole images among which pairs are in a known order, and some of which have counts.
 
     Raises:
-      ValueError: if --data_crop is not 0, or too few images have labels.
+      ValueError: see `collect_facts`.
     """
-    if data.data.crop:
+    facts = collect_facts(config, records, seed)
+    counts = np.array([row.count for row in records.rows])
+    for line in against_counts(facts.pairs, counts, [row.id for row in records.rows]):
+        logger.warning("%s", line)
+    pairs, asked, anchors = facts.pairs, facts.asked, facts.anchors
+    if not config.pairs:
+        pairs, asked, anchors = pairs[:0], 0, anchors[:0]
+    counted = np.union1d(facts.counted, anchors)
+    images = np.union1d(counted, np.unique(pairs))
+    cost = {"images": len(images), "dots": 0, "counts": len(counted), "pairs": asked, "columns": 0}
+    ids = frozenset(records.rows[position].id for position in anchors)
+    return Plan(cost, functools.partial(_whole_images, pairs, facts.counted), ids)
+
+
+def _whole_images(pairs, counted, source: TrainingData) -> tf.data.Dataset:
+    if source.data.crop:
         raise ValueError(
             "--method=ranking compares whole images: set --data_crop=0, and --data_long_side to what memory allows."
         )
-    facts = known(config, data.records, data.seed)
-    rows = data.records.rows
-    counts = np.array([row.count for row in rows])
-    for line in against_counts(facts.pairs, counts, [row.id for row in rows]):
-        logger.warning("%s", line)
-    return data.ranked(facts.pairs if config.pairs else facts.pairs[:0], facts.counted)
+    return paired(source, pairs, counted)
 
 
 def build(config: Config, counter, density_loss) -> Ranking:

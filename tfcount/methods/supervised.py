@@ -2,14 +2,14 @@
 
 import dataclasses
 
-import tensorflow as tf
-
-from tfcount.data.streams import TrainingData
-from tfcount.methods.method import Method
+from tfcount.data.streams.labeled import labeled
+from tfcount.methods.method import Method, MethodConfig, Plan
+from tfcount.records import schema
+from tfcount.records.folder import Records
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(MethodConfig):
     """Nothing to choose but the density loss, which all methods share."""
 
 
@@ -32,9 +32,9 @@ class Supervised(Method):
         return {"density": self.density_loss.call(batch, density)}
 
 
-def train_dataset(config: Config, data: TrainingData) -> tf.data.Dataset:
-    """Returns crops of the images with all points."""
-    return data.labeled()
+def plan(config: Config, records: Records, seed: int) -> Plan:
+    """Plans to learn from crops of the images with all points."""
+    return Plan(records.with_labels(schema.POINTS).label_cost(), labeled)
 
 
 def build(config: Config, counter, density_loss) -> Supervised:

@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 from tfcount.layers.live_relu import live_relu
-from tfcount.models.anchors import SUM
 from tfcount.ops.tiling import TILE
 
 
@@ -54,10 +53,6 @@ class Counter(keras.Model):
         # What looks at the whole image gets more of it.
         self.tile = 2 * TILE if pools_image else TILE
         self.trained_by = trained_by
-        # What turns the sum of the map into a count.
-        self.anchors = SUM
-        # To what images are reduced that it counts, longer and shorter side, pixels; 0 for no limit.
-        self.limits = (0, 0)
         # Built at once: under a distribution strategy Keras would otherwise call it on a batch to build it.
         self.build((None, None, None, 3))
 

@@ -238,21 +238,21 @@ def load_imagenet_weights(application, weights: str, layers: Sequence[str]) -> k
             cache = os.path.join(os.environ.get("KERAS_HOME", os.path.expanduser("~/.keras")), "models")
             raise FileNotFoundError(
                 f"The ImageNet weights of {name} could not be downloaded ({error}). Put the file into {cache}, or name "
-                "a local file with --encoder_weights=PATH, or train from scratch with --encoder_weights=none."
+                "a local file with `encoder_weights`=PATH, or train from scratch with `encoder_weights`=none."
             ) from error
     if not os.path.isfile(weights):
         raise FileNotFoundError(
-            f"--encoder_weights must be 'imagenet', 'none' or an existing .h5 file. Received: {weights!r}."
+            f"`encoder_weights` must be 'imagenet', 'none' or an existing .h5 file. Received: {weights!r}."
         )
     try:
         with h5py.File(weights) as file:
             group = file.get("model_weights", file)
             missing = [layer for layer in layers if layer not in group]
     except OSError as error:
-        raise ValueError(f"--encoder_weights={weights} is not a readable HDF5 file: {error}") from error
+        raise ValueError(f"`encoder_weights`={weights} is not a readable HDF5 file: {error}") from error
     if missing:
         raise ValueError(
-            f"--encoder_weights={weights} has no weights for layer {missing[0]!r} of {name}: it must be a file in the "
+            f"`encoder_weights`={weights} has no weights for layer {missing[0]!r} of {name}: it must be a file in the "
             "layout of Keras Applications."
         )
     model = application(include_top=False, weights=None)

@@ -36,7 +36,7 @@ def _resnet50_stages(weights):
 def _compact_stages(weights):
     """Returns the encoder of the counter `compact`: its three strides and two residual convolutions."""
     if weights not in ("imagenet", "none"):
-        raise ValueError(f"--encoder_weights={weights}: encoder 'compact' starts from random weights.")
+        raise ValueError(f"`encoder_weights`={weights}: encoder 'compact' starts from random weights.")
     encoder, _ = compact_encoder(blocks=2, every_map=True)
     return encoder
 
@@ -100,7 +100,7 @@ def stacked_stages(encoder_name: str, encoder_weights: str) -> tuple[keras.Model
       ValueError: if there is no such encoder.
     """
     if encoder_name not in ENCODERS:
-        raise ValueError(f"--encoder_name must be one of {sorted(ENCODERS)}. Received: {encoder_name!r}.")
+        raise ValueError(f"`encoder_name` must be one of {sorted(ENCODERS)}. Received: {encoder_name!r}.")
     build, last_map, reach = ENCODERS[encoder_name]
     encoder = build(encoder_weights)
     stages = [keras.Input(output.shape[1:]) for output in encoder.outputs]

@@ -70,18 +70,6 @@ def read_manifest(folder: str) -> dict:
     return manifest
 
 
-def fingerprint(folder: str, split: str) -> str:
-    """Returns the SHA-256 of what the manifest tells of a split: equal for equal records, wherever they lie.
-
-    Labels of pairs are left out: people add to them, and the images stay as they are.
-
-    Raises:
-      FileNotFoundError: if there are no records in the folder.
-    """
-    stated = {name: value for name, value in read_manifest(folder)["splits"][split].items() if name != "pairs"}
-    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
-
-
 def read_index(folder: str, split: str) -> list[IndexRow]:
     """Reads the rows of one split from the index of a folder of records, in the order of the shards.
 
@@ -148,7 +136,7 @@ class Records:
         """Returns only the images of which this much is known, see `schema.LABELS`."""
         return self.select({row.id for row in self.rows if row.labels in labels})
 
-    def labels(self) -> dict[str, int]:
+    def label_cost(self) -> dict[str, int]:
         """Returns how much annotation these images have: numbers of `images`, `dots`, `counts`, `pairs`, `columns`."""
         return {
             "images": len(self.rows),
@@ -157,6 +145,19 @@ class Records:
             "pairs": 0,
             "columns": 0,
         }
+
+    def fingerprint(self) -> str:
+        """Returns the SHA-256 of what these images are: equal for equal records, wherever they lie.
+
+        Labels that people add later are left out: the images stay as they are.
+        """
+        manifest = read_manifest(self.folder)["splits"]
+        stated = [
+            {name: value for name, value in manifest[split].items() if name not in ("pairs", "labels")}
+            for split in sorted({row.split for row in self.rows})
+        ]
+        ids = [] if self.complete else sorted(row.id for row in self.rows)
+        return hashlib.sha256(json.dumps([stated, ids], sort_keys=True).encode()).hexdigest()
 
     def hold_out(self, fraction: float, seed: int) -> tuple["Records", "Records"]:
         """Splits off a part at random.

@@ -2,7 +2,7 @@
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -116,6 +116,35 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
 def list_images(folder: str) -> list[str]:
     """Returns the sorted names of the image files in a folder, without hidden ones."""
     return sorted(name for name in os.listdir(folder) if name.lower().endswith(EXTENSIONS) and not name.startswith("."))
+
+
+def find_images(arguments: Sequence[str]) -> list[str]:
+    """Returns the image files among the arguments, and those directly inside the folders among them, sorted.
+
+    Raises:
+      ValueError: if there are no arguments, a folder holds no image, or a name is not UTF-8.
+      FileNotFoundError: if a path does not exist.
+    """
+    if not arguments:
+        raise ValueError("which pictures? Name files or folders.")
+    paths = []
+    for argument in arguments:
+        if os.path.isdir(argument):
+            inside = [os.path.join(argument, name) for name in sorted(os.listdir(argument))]
+            inside = [path for path in inside if path.lower().endswith(EXTENSIONS) and os.path.isfile(path)]
+            if not inside:
+                raise ValueError(f"{argument!r} holds no image ({', '.join(EXTENSIONS)}).")
+            paths += inside
+        elif os.path.isfile(argument):
+            paths.append(argument)
+        else:
+            raise FileNotFoundError(f"{argument!r} does not exist.")
+    for path in paths:
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{path!a} is not a name in UTF-8, which JSON files need: rename it.") from error
+    return list({os.path.abspath(path): path for path in paths}.values())
 
 
 def _decoded_size(encoded: bytes, path: str) -> tuple[int, int]:

@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
 
-from tfcount.models import anchors
-from tfcount.models.anchors import Anchors
+from tfcount.ops.anchor_line import AnchorLine, fit
 
 
 def test_a_line_is_found_again():
     potentials = np.array([-3.0, 0.5, 10.0, 2.0])
-    found = anchors.fit(potentials, 40 * potentials + 130)
+    found = fit(potentials, 40 * potentials + 130)
     assert found.slope == pytest.approx(40) and found.intercept == pytest.approx(130)
     assert (found.lowest, found.highest, found.images) == (10, 530, 4)
     assert found.error == pytest.approx(0, abs=1e-9)
@@ -16,20 +15,20 @@ def test_a_line_is_found_again():
 
 def test_least_squares(rng):
     potentials, counts = np.sort(rng.normal(size=50)), np.sort(rng.uniform(0, 100, 50))
-    found = anchors.fit(potentials, counts)
+    found = fit(potentials, counts)
     slope, intercept = np.polyfit(potentials, counts, 1)
     assert found.slope == pytest.approx(slope) and found.intercept == pytest.approx(intercept)
     assert found.error == pytest.approx(np.sqrt(np.mean((slope * potentials + intercept - counts) ** 2)))
 
 
 def test_nobody_is_the_least():
-    line = Anchors(slope=2.0, intercept=-5.0, lowest=10, highest=20)
+    line = AnchorLine(slope=2.0, intercept=-5.0, lowest=10, highest=20)
     assert line.count(2.0) == 0 and line.count(3.0) == 1
     assert [line.extrapolates(count) for count in (9, 10, 20, 21)] == [True, False, False, True]
 
 
 def test_without_anchors_the_sum_is_the_count():
-    assert Anchors().count(12.5) == 12.5 and not Anchors().extrapolates(1e6)
+    assert AnchorLine().count(12.5) == 12.5 and not AnchorLine().extrapolates(1e6)
 
 
 @pytest.mark.parametrize(
@@ -50,19 +49,4 @@ def test_without_anchors_the_sum_is_the_count():
 )
 def test_anchors_that_give_no_line(potentials, counts, message):
     with pytest.raises(ValueError, match=message):
-        anchors.fit(potentials, counts)
-
-
-def test_spread():
-    values = [5, 1, 9, 1, 7, 3]
-    assert anchors.spread(values, 2).tolist() == [1, 2]
-    assert anchors.spread(values, 3).tolist() == [1, 5, 2]  # the ranks 0, 2.5 (rounded to 2) and 5
-    assert sorted(anchors.spread(values, 6).tolist()) == list(range(6))
-
-
-@pytest.mark.parametrize("number", [1, 7])
-def test_spread_over_too_few(number):
-    with pytest.raises(
-        ValueError, match=f"number of anchors must be from 2 to the number of images, 6. Received: {number}"
-    ):
-        anchors.spread([5, 1, 9, 1, 7, 3], number)
+        fit(potentials, counts)

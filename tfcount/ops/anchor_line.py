@@ -1,4 +1,4 @@
-"""Anchors: images with known counts, by which the sum of a map that only ranks becomes a count."""
+"""The line through anchors, images with known counts: it makes a count of the sum of a map that only ranks."""
 
 import dataclasses
 import math
@@ -7,7 +7,7 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class Anchors:
+class AnchorLine:
     """The line from the potential of an image, the sum of its map, to a count: `max(0, slope * sum + intercept)`.
 
     Source: "Glance to Count", section 3.4 and "Anchoring Mapping" of section 4.1. A counter that was trained with
@@ -38,11 +38,7 @@ class Anchors:
         return not self.lowest <= count <= self.highest
 
 
-# The sum is the count.
-SUM = Anchors()
-
-
-def fit(potentials, counts) -> Anchors:
+def fit(potentials, counts) -> AnchorLine:
     """Fits the line by least squares.
 
     Args:
@@ -72,29 +68,7 @@ def fit(potentials, counts) -> Anchors:
     slope = covariance / float(np.mean(spread**2))
     intercept = float(counts.mean() - slope * potentials.mean())
     error = float(np.sqrt(np.mean((slope * potentials + intercept - counts) ** 2)))
-    return Anchors(slope, intercept, float(counts.min()), float(counts.max()), len(counts), error)
-
-
-def spread(values, number: int) -> np.ndarray:
-    """Chooses images that are spread evenly over the order of some values, the smallest and the largest among them.
-
-    Args:
-      values: `(n,)` what orders the images: counts, potentials, or how many others each is known to exceed.
-      number: how many to choose.
-
-    Returns:
-      `(number,)` int64, their positions, by rising values; of equal values the first come first.
-
-    Raises:
-      ValueError: if there are fewer images, or the number is below 2.
-    """
-    values = np.asarray(values)
-    if not 2 <= number <= len(values):
-        raise ValueError(
-            f"The number of anchors must be from 2 to the number of images, {len(values)}. Received: {number}."
-        )
-    ranks = np.round(np.linspace(0, len(values) - 1, number)).astype(np.int64)
-    return np.argsort(values, kind="stable")[ranks]
+    return AnchorLine(slope, intercept, float(counts.min()), float(counts.max()), len(counts), error)
 
 
 def _correlation(one, other):

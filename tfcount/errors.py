@@ -1,0 +1,72 @@
+"""From TensorFlow's errors to ours: one table."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+_LEFT = "the weights were left as they were, the last checkpoint is that of step {saved}."
+_LOWER = " Lower --train_learning_rate, lengthen --train_warmup_steps, or set --train_clip_norm=1."
+_CHECK = "`python -m tfrecords_tools.show DIR --check` tells "
+
+
+class Translation(NamedTuple):
+    """What is said in place of one of TensorFlow's errors.
+
+    Attributes:
+      raised: kind of TensorFlow's error.
+      phrase: what its message holds; empty if any will do.
+      error: kind of ours.
+      message: of ours; `{detail}` is TensorFlow's message, other names are facts that the caller knows.
+    """
+
+    raised: type[tf.errors.OpError]
+    phrase: str
+    error: type[Exception]
+    message: str
+
+
+TABLE = (
+    Translation(tf.errors.DataLossError, "", ValueError, "a record is damaged ({detail}). " + _CHECK + "which."),
+    *(
+        Translation(
+            tf.errors.InvalidArgumentError,
+            f"{what} is not finite",
+            FloatingPointError,
+            what.capitalize() + " is not finite at step {step}; " + _LEFT + " " + _CHECK + "of which image.",
+        )
+        for what in ("a point", "the mask of points")
+    ),
+    *(
+        Translation(
+            tf.errors.InvalidArgumentError,
+            f"{what} is not finite",
+            FloatingPointError,
+            what.capitalize() + " is not finite at step {step}; " + _LEFT + _LOWER,
+        )
+        for what in ("the density", "the gradient")
+    ),
+)
+
+
+def translate(error: tf.errors.OpError, losses: Iterable[str] = (), **facts) -> Exception | None:
+    """Returns the error to raise in place of one of TensorFlow's, or None if it is not in the table.
+
+    Args:
+      error: what TensorFlow raised.
+      losses: names of the parts of the loss, each of which may be what is not finite.
+      **facts: what messages of the table name: `step`, that was taken, and `saved`, of the last checkpoint.
+    """
+    of_losses = (
+        Translation(
+            tf.errors.InvalidArgumentError,
+            f"loss {name!r} is not finite",
+            FloatingPointError,
+            f"Loss {name!r} is not finite at step {{step}}; " + _LEFT + _LOWER,
+        )
+        for name in losses
+    )
+    for row in (*TABLE, *of_losses):
+        if isinstance(error, row.raised) and row.phrase in str(error):
+            return row.error(row.message.format(detail=error.message, **facts))
+    return None

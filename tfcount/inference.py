@@ -1,0 +1,206 @@
+"""From an image to a count and points: the one way for evaluation, validation, prediction and serving."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tfcount.data.augment import reduced_image
+from tfcount.ops.anchor_line import AnchorLine
+from tfcount.ops.peaks import local_maxima
+from tfcount.ops.tiling import density_in_tiles
+from tfcount.records.files import read_json, write_json
+from tfcount.records.images import read_pixels
+
+# No image shows more people one by one.
+MOST_PEAKS = 50_000
+# Peaks are people if they are higher, people per cell, where nothing chose a threshold (Wan et al., CVPR 2021).
+THRESHOLD = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """What makes a count and points of a counter's map; it belongs to the weights, and lies beside them.
+
+    Attributes:
+      line: from the sum of the map to a count; of a map that is a density, the line that changes nothing.
+      threshold: peaks of the density are people if they are higher, people per cell.
+      limits: to what images are reduced before they are counted, longer and shorter side, pixels; 0 for no limit.
+      ranks: whether the map only ranks images: its sum is a count by the line alone, and it shows nobody one by one.
+    """
+
+    line: AnchorLine = AnchorLine()  # noqa: RUF009 (frozen)
+    threshold: float = THRESHOLD
+    limits: tuple[int, int] = (0, 0)
+    ranks: bool = False
+
+    def write(self, path: str) -> None:
+        """Writes a JSON file."""
+        # JSON knows no infinity, which ends the line that changes nothing.
+        line = dataclasses.asdict(self.line) if self.ranks else None
+        write_json(path, {**dataclasses.asdict(self), "line": line})
+
+    @classmethod
+    def read(cls, path: str, remedy: str) -> "Calibration":
+        """Reads what `write` wrote.
+
+        Args:
+          path: of the file.
+          remedy: what to do where it is damaged: a sentence.
+
+        Raises:
+          FileNotFoundError: if there is no such file.
+          ValueError: if it is damaged.
+        """
+        content = read_json(path, remedy)
+        try:
+            line = AnchorLine(**content["line"]) if content["ranks"] else AnchorLine()
+            return cls(line, float(content["threshold"]), tuple(content["limits"]), content["ranks"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is no calibration ({error!r}). {remedy}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a counter says of an image.
+
+    Attributes:
+      count: number of people, at least 0.
+      extrapolated: whether no anchor shows so few people, or so many; never of a map that is a density.
+      density: `(h, w)` people per cell, of the image as the counter sees it; of a counter that ranks, its map.
+      points: `(n, 2)` people, (x, y) in pixels of the image as it came, those with the highest density first; None of a
+        map that only ranks. There are fewer of them than `count` says where people are nearer than two cells.
+      scores: `(n,)` densities of their cells, people per cell.
+      size: height and width of the image as the counter sees it, pixels.
+      zoom: `(2,)` float32, what x and y are multiplied by to lie in that image.
+    """
+
+    count: float
+    extrapolated: bool
+    density: np.ndarray
+    points: np.ndarray | None
+    scores: np.ndarray
+    size: tuple[int, int]
+    zoom: np.ndarray
+
+    @property
+    def potential(self) -> float:
+        """The sum of the map, which orders images also where the line gives no count above 0."""
+        return float(self.density.sum(dtype=np.float64))
+
+
+class CountingModel:
+    """A trained counter, ready to count.
+
+    Args:
+      density: function of `(1, height, width, 3)` uint8 images to `(1, h, w, 1)` people per cell.
+      stride: side of a cell, pixels.
+      calibration: what makes counts and points of it.
+
+    Example:
+      >>> model = tfcount.load("savedmodels/sha")
+      >>> model.predict("picture.jpg").count
+    """
+
+    def __init__(self, density: Callable, stride: int, calibration: Calibration = Calibration()):
+        self.stride, self.calibration = stride, calibration
+        self._density = density
+
+    @classmethod
+    def of_counter(cls, counter, calibration: Calibration = Calibration()) -> "CountingModel":
+        """Compiles a counter for images of any size: one graph, whatever sizes come, and large ones in tiles.
+
+        Args:
+          counter: a `tfcount.models.Counter`; the model follows its weights.
+          calibration: what makes counts and points of its maps.
+        """
+        compiled = tf.function(
+            lambda images: counter(images, training=False),
+            input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)],
+        )
+        tiled = functools.partial(
+            density_in_tiles, compiled, stride=counter.stride, reach=counter.reach, tile=counter.tile
+        )
+        return cls(tiled, counter.stride, calibration)
+
+    def calibrated(self, calibration: Calibration) -> "CountingModel":
+        """Returns the same counter, with the same graph, and another calibration."""
+        return CountingModel(self._density, self.stride, calibration)
+
+    def reduce(self, image) -> np.ndarray:
+        """Returns an image `(height, width, 3)` uint8 as the counter sees it: smaller, if it exceeds the limits."""
+        return np.asarray(reduced_image(image, *self.calibration.limits))
+
+    def density(self, image) -> np.ndarray:
+        """Returns the density map `(ceil(height / stride), ceil(width / stride))` of an image, people per cell.
+
+        Height and width are those of the image as the counter sees it, see `reduce`. Large images are computed in
+        tiles, see `tfcount.ops.tiling.density_in_tiles`.
+
+        Args:
+          image: path of an image, or an array `(height, width, 3)` or `(height, width)`, uint8, RGB or grey.
+
+        Raises:
+          FileNotFoundError: if the file does not exist.
+          ValueError: if the file is not an image, or the array not of such a form.
+        """
+        return self._map(self.reduce(_as_rgb(image)))
+
+    def count(self, image) -> float:
+        """Returns the number of people in an image; for the argument and errors see `density`."""
+        return self.calibration.line.count(float(self.density(image).sum(dtype=np.float64)))
+
+    def locate(self, image) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the people in an image; for the argument and errors see `density`.
+
+        Returns:
+          `(n, 2)` points and `(n,)` scores, see `Prediction`; none of a map that only ranks.
+        """
+        found = self.predict(image)
+        return np.zeros((0, 2), np.float32) if found.points is None else found.points, found.scores
+
+    def predict(self, image, threshold: float | None = None) -> Prediction:
+        """Counts and finds the people in an image; for the image and errors see `density`.
+
+        Args:
+          image: see `density`.
+          threshold: peaks are higher, people per cell; that of the calibration if None.
+        """
+        image = _as_rgb(image)
+        seen = self.reduce(image)
+        height, width = seen.shape[:2]
+        zoom = (np.array([width, height]) / np.array(image.shape[1::-1])).astype(np.float32)
+        density = self._map(seen)
+        line, points, scores = self.calibration.line, None, np.zeros(0, np.float32)
+        if not self.calibration.ranks:
+            lowest = self.calibration.threshold if threshold is None else threshold
+            peaks = _find_peaks(tf.constant(density)[None, ..., None], self.stride, tf.constant(lowest, tf.float32))
+            points, scores = np.clip(peaks.points[0], 0, [width, height]) / zoom, np.asarray(peaks.scores[0])
+        count = line.count(float(density.sum(dtype=np.float64)))
+        return Prediction(count, line.extrapolates(count), density, points, scores, (height, width), zoom)
+
+    def _map(self, seen):
+        return np.asarray(self._density(seen[None]))[0, ..., 0]
+
+
+@tf.function(reduce_retracing=True)
+def _find_peaks(density, stride, threshold):
+    return local_maxima(density, stride, threshold, MOST_PEAKS)
+
+
+def _as_rgb(image):
+    """Returns an image, given by its path or as an array, as `(height, width, 3)` uint8, RGB."""
+    if isinstance(image, str | os.PathLike):
+        return read_pixels(image)
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, -1)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
+        raise ValueError(
+            "`image` must be a path or a uint8 array (height, width, 3), RGB. "
+            f"Received: shape {image.shape}, dtype {image.dtype}."
+        )
+    return image

@@ -1,0 +1,330 @@
+"""The folder of a run: what it holds, how it is written and read."""
+
+import contextlib
+import errno
+import logging
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcount import assembly, distribution, flags
+from tfcount.config import ExperimentConfig
+from tfcount.inference import Calibration, CountingModel
+from tfcount.models.counter import Counter
+from tfcount.records.files import read_json, replacing, write_file, write_json
+
+FLAGS = "run.flags"
+LOG = "train.log"
+NOTES = "run.json"
+LABELS = "labels.json"
+BEST = "best.weights.h5"
+LAST = "last.weights.h5"
+CHECKPOINTS = "checkpoints"
+TENSORBOARD = "tensorboard"
+FEATURES = "features"
+
+# Of the files of a run; grows when a run of before can no longer be read.
+FORMAT = 2
+
+logger = logging.getLogger("tfcount")
+
+
+class Run:
+    """A run: the folder that training writes and everything else reads.
+
+    It holds `run.flags`, `train.log`, `run.json` (the notes: versions, hardware, minutes, validations), `labels.json`
+    (what was used of the annotation), `best.weights.h5` (lowest MAE on the held-out images) and `last.weights.h5`, each
+    with its `*.calibration.json`, `checkpoints/` and `tensorboard/`.
+
+    Args:
+      folder: where it lies, or is going to lie.
+    """
+
+    def __init__(self, folder: str):
+        self.folder = folder
+
+    def path(self, name: str) -> str:
+        """Returns the path of a file of the run."""
+        return os.path.join(self.folder, name)
+
+    def exists(self) -> bool:
+        """Returns whether the folder holds a run, or what is left of one."""
+        return os.path.exists(self.path(FLAGS)) or os.path.exists(self.path(CHECKPOINTS))
+
+    def config(self) -> ExperimentConfig:
+        """Reads the config.
+
+        Raises:
+          FileNotFoundError: if the folder holds no run.
+        """
+        if not os.path.isfile(self.path(FLAGS)):
+            raise FileNotFoundError(
+                f"{self.folder!r} holds no run: {self.path(FLAGS)} does not exist. Train with "
+                f"--model_dir={self.folder}."
+            )
+        return flags.from_file(self.path(FLAGS))
+
+    def notes(self) -> dict[str, Any]:
+        """Reads seed, commit, versions, hardware, minutes of training, validations.
+
+        Raises:
+          FileNotFoundError: if there are no notes.
+          ValueError: if they are damaged, or those of an earlier version of tfcount.
+        """
+        notes = read_json(self.path(NOTES), "Restore it from a copy, or train again.")
+        if notes.get("format") != FORMAT:
+            raise ValueError(
+                f"The run in {self.folder!r} was made by another version of tfcount: train again with the same flags "
+                f"and another --model_dir. Its weights can be the start: --initial_weights={self.folder}."
+            )
+        return notes
+
+    def check_free(self) -> None:
+        """Raises FileExistsError if the folder holds a run already."""
+        if self.exists():
+            raise FileExistsError(
+                f"{self.folder!r} holds a run already: add --resume to go on with it, or choose another --model_dir."
+            )
+
+    def check_same(self, config: ExperimentConfig, fingerprint: str) -> None:
+        """Checks that a run can go on.
+
+        Args:
+          config: with which it shall go on.
+          fingerprint: of the records with which it shall go on.
+
+        Raises:
+          FileNotFoundError: if the folder holds no run.
+          ValueError: if the run was started with other flags or records.
+        """
+        if not os.path.isfile(self.path(FLAGS)):
+            raise FileNotFoundError(f"--resume: {self.folder!r} holds no run ({self.path(FLAGS)} does not exist).")
+        kept = self.config()
+        if kept != config:
+            ours, theirs = set(flags.to_lines(config)), set(flags.to_lines(kept))
+            raise ValueError(
+                f"--resume: the run in {self.folder!r} has other flags: there {sorted(theirs - ours)}, "
+                f"here {sorted(ours - theirs)}."
+            )
+        if os.path.isfile(self.path(NOTES)) and self.notes()["records"] != fingerprint:
+            raise ValueError(
+                f"--resume: the records in {config.data.dir!r} are not those that the run in {self.folder!r} was "
+                "started with: build them again as they were, or start in another --model_dir."
+            )
+
+    def write_start(self, config: ExperimentConfig, label_cost: dict, notes: dict) -> None:
+        """Writes what is known before the first step: flags, labels and notes."""
+        with self.writing():
+            write_file(self.path(FLAGS), "".join(f"{line}\n" for line in flags.to_lines(config)))
+            write_json(self.path(LABELS), label_cost)
+            self.write_notes(notes)
+
+    def write_notes(self, notes: dict) -> None:
+        """Writes the notes, in place of those of before."""
+        write_json(self.path(NOTES), notes)
+
+    def label_cost(self) -> dict | None:
+        """Reads how much annotation the run used; None if the folder does not tell."""
+        if not os.path.isfile(self.path(LABELS)):
+            return None
+        return read_json(self.path(LABELS), "Restore it from a copy, or train again.")
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Says what to do where the files of the run cannot be written: the disk is full, or it is somebody else's.
+
+        Raises:
+          OSError: in place of what TensorFlow and HDF5 raise.
+        """
+        try:
+            yield
+        except tf.errors.InvalidArgumentError:
+            # Not of writing, but of what was to be written.
+            raise
+        except (OSError, tf.errors.OpError) as error:
+            reason = " ".join(str(error).split())
+            raise OSError(
+                f"{self.folder!r} cannot be written to: is the disk full? What was saved before is whole; make room, "
+                f"then go on with --resume. ({reason})"
+            ) from error
+
+    def check_space(self, variables) -> None:
+        """Raises OSError if there is less room than variables take: HDF5 ends the process where it runs out of it."""
+        size = int(1.1 * sum(np.prod(variable.shape) * 4 for variable in variables))
+        free = shutil.disk_usage(self.folder).free
+        if free < size:
+            raise OSError(errno.ENOSPC, f"{size / 1e6:.1f} MB are needed, {free / 1e6:.1f} MB are free")
+
+    def save_weights(self, name: str, counter: Counter, calibration: Calibration) -> None:
+        """Writes a counter's weights, `BEST` or `LAST`, under a temporary name, moves them into place, and calibrates.
+
+        Raises:
+          OSError: if they cannot be written.
+        """
+        path = self.path(name)
+        with self.writing():
+            self.check_space(counter.variables)
+            with replacing(path, path.removesuffix(".weights.h5") + ".writing.weights.h5") as temporary:
+                counter.save_weights(temporary)
+            calibration.write(_calibration_path(path))
+
+    def calibration(self, name: str) -> Calibration | None:
+        """Reads the calibration of the weights `BEST` or `LAST`; None if there is none yet."""
+        path = _calibration_path(self.path(name))
+        return self._read_calibration(path) if os.path.isfile(path) else None
+
+    def weights(self) -> str:
+        """Returns the file of the best weights, or of the last ones if none were held out to choose by.
+
+        Raises:
+          FileNotFoundError: if the run has no weights yet.
+        """
+        for name in (BEST, LAST):
+            if os.path.isfile(self.path(name)):
+                return self.path(name)
+        raise FileNotFoundError(f"{self.folder!r} holds no weights yet ({BEST} or {LAST}): train on with --resume.")
+
+    def load_counter(self) -> tuple[Counter, Calibration]:
+        """Builds the counter with the weights that `weights` tells, in float32.
+
+        Returns:
+          The counter, and what makes counts of its maps.
+
+        Raises:
+          FileNotFoundError: if the folder holds no run, or one without weights.
+          ValueError: if the weights are not those of the counter, the run is of an earlier version of tfcount, or the
+            counter ranks and its anchors give no line.
+        """
+        config, path = self.config(), self.weights()
+        calibrated = _calibration_path(path)
+        # Says it if the run is of an earlier version.
+        if not os.path.isfile(calibrated):
+            self.notes()
+            raise FileNotFoundError(f"{calibrated} is missing: restore it from a copy, or train on with --resume.")
+        calibration = self._read_calibration(calibrated)
+        if calibration.line.slope <= 0:
+            raise ValueError(
+                f"The run in {self.folder!r} cannot count: the potentials of its anchors do not grow with their "
+                f"counts. {self.path(LOG)} tells more."
+            )
+        with assembly.precision("float32"):
+            counter = assembly.build_counter(config, weights="none")
+        if calibration.ranks:
+            counter.leave_out_activation()
+        assembly.load_weights(counter, path)
+        return counter, calibration
+
+    def load(self) -> CountingModel:
+        """Loads the counter, ready to count; for errors see `load_counter`."""
+        return CountingModel.of_counter(*self.load_counter())
+
+    def checkpoints(self) -> list[str]:
+        """Returns the checkpoints, the newest first, whatever TensorFlow's own list of them says.
+
+        Raises:
+          ValueError: if there are none, though the run had some.
+        """
+        folder = self.path(CHECKPOINTS)
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        steps = [int(match[1]) for name in names if (match := re.fullmatch(r"ckpt-(\d+)\.index", name))]
+        # The first checkpoint may have failed, after the notes on its validation were written.
+        if not steps and os.path.isfile(self.path(NOTES)) and len(self.notes()["validation"]) > 1:
+            raise ValueError(
+                f"--resume: the checkpoints of the run are gone from {folder!r}: start again in another --model_dir. "
+                f"Its weights can be the start: --initial_weights={self.folder}."
+            )
+        return [os.path.join(folder, f"ckpt-{step}") for step in sorted(steps, reverse=True)]
+
+    @contextlib.contextmanager
+    def logging(self) -> Iterator[None]:
+        """Sends what tfcount logs to the terminal, and the details too to the file of the run."""
+        terminal = logging.StreamHandler(sys.stderr)
+        terminal.setLevel(logging.INFO)
+        file = logging.FileHandler(self.path(LOG))
+        # On a full disk the log is the least that is lost.
+        file.handleError = lambda record: None  # type: ignore[method-assign]
+        file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        logger.setLevel(logging.DEBUG)
+        propagate, logger.propagate = logger.propagate, False
+        for handler in (terminal, file):
+            logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.propagate = propagate
+            for handler in (terminal, file):
+                logger.removeHandler(handler)
+                handler.close()
+
+    def _read_calibration(self, path):
+        return Calibration.read(path, "Restore it from a copy, or train again.")
+
+
+def restore(checkpoint: tf.train.Checkpoint, paths: list[str]) -> None:
+    """Restores the first of some checkpoints that is whole.
+
+    Raises:
+      ValueError: if there is none, or they are of another counter.
+    """
+    for path in paths:
+        try:
+            # The number of checkpoints saved, which it also holds, is created, and read, when the next one is saved.
+            checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
+        except (AssertionError, ValueError) as error:
+            raise ValueError(f"{path} is the checkpoint of another counter or method: {error}") from error
+        # TensorFlow's reader turns some of its errors into IndexError.
+        except (tf.errors.OpError, IndexError) as error:
+            sys.stderr.write(f"Warning: checkpoint {path} is damaged ({error}).\n")
+        else:
+            return
+    raise ValueError(
+        f"No checkpoint in {os.path.dirname(paths[0])!r} can be read: start again in another --model_dir. If the run "
+        "has weights, --initial_weights starts from them."
+    )
+
+
+def weights_of(path: str) -> str:
+    """Returns the file of weights that `--initial_weights` names: a file, or the folder of a run.
+
+    Raises:
+      FileNotFoundError: if it is the folder of a run without weights.
+    """
+    return Run(path).weights() if os.path.isdir(path) else path
+
+
+def environment(counter: Counter) -> dict[str, Any]:
+    """Returns what a number depends on besides flags: versions, commit, machine, size of the counter."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    commit = None
+    # An installed tfcount may lie inside of a repository of somebody else.
+    if os.path.exists(os.path.join(root, ".git")):
+        with contextlib.suppress(OSError):
+            git = ["git", "-C", root, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+            commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or None
+    versions = {"python": platform.python_version()}
+    for module in (tf, keras, np, cv2):
+        versions[module.__name__] = module.__version__
+    return {
+        "commit": commit,
+        "versions": versions,
+        "hardware": {
+            "device": distribution.device_name(),
+            "replicas": distribution.strategy().num_replicas_in_sync,
+            "cores": os.cpu_count(),
+        },
+        "parameters": int(sum(np.prod(weight.shape) for weight in counter.weights)),
+    }
+
+
+def _calibration_path(weights):
+    return weights.removesuffix(".weights.h5") + ".calibration.json"

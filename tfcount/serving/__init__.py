@@ -1,0 +1,1 @@
+"""Counters outside of training: SavedModels."""
