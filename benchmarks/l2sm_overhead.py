@@ -1,9 +1,9 @@
 """Time of counting with `l2sm` against `spn`, with the same encoder, on 40 whole test images of Part A.
 
 ratio: median over the images of the time of `l2sm`, C = 3 of G = 5, over that of `spn`; at most 1.078, what the paper
-measured (0.565 s / 0.524 s). In each image those regions are looked at again, at those scales, that the trained
+measured (0.565 s / 0.524 s). In each image those divisions are looked at again, at those scales, that the trained
 counter chose there (results/l2sm_resnet50_sha/factors.json): untrained weights choose nothing. Below it, how the ratio
-grows with the share of regions, with factors drawn from all of these.
+grows with the share of divisions, with factors drawn from all of these.
 """
 
 import json
@@ -29,7 +29,7 @@ TRAINED = "as trained"
 
 
 def choices(image, trained, generator):
-    """Yields by name which scale factors an image gets, `(4, 4)`, 0 where a region is not looked at again."""
+    """Yields by name which scale factors an image gets, `(4, 4)`, 0 where a division is not looked at again."""
     yield TRAINED, trained[image]
     if image < FEWER_IMAGES:
         drawn = generator.choice(trained[trained > 0], (4, 4))
@@ -43,7 +43,7 @@ def main():
     keras.utils.set_random_seed(0)
     options = {"encoder_name": "resnet50", "encoder_weights": "none"}
     spn, l2sm = (build_counter(name, **options) for name in ("spn", "l2sm"))
-    # A different choice of regions for each image; what the network itself would choose is computed all the same.
+    # A different choice of divisions for each image; what the network itself would choose is computed all the same.
     selected = tf.Variable(tf.zeros([1, 4, 4], bool), trainable=False)
     scales = tf.Variable(tf.ones([1, 4, 4]), trainable=False)
     survey = l2sm.head.survey
@@ -86,10 +86,10 @@ def main():
             means.append(times["spn"])
     share, mean = np.mean(trained[:IMAGES] > 0), trained[:IMAGES][trained[:IMAGES] > 0].mean()
     print(f"spn, resnet50, float32: {statistics.median(means):.3f} s an image, median of {len(means)}")
-    print(f"as trained: {share:.0%} of the regions, scale factors of mean {mean:.2f}")
-    print("regions looked at again    l2sm / spn")
+    print(f"as trained: {share:.0%} of the divisions, scale factors of mean {mean:.2f}")
+    print("divisions looked at again    l2sm / spn")
     for choice, values in ratios.items():
-        print(f"{choice:>22}     {statistics.median(values):.3f}")
+        print(f"{choice:>24}     {statistics.median(values):.3f}")
     finish(statistics.median(ratios[TRAINED]), BOUND, largest=True)
 
 

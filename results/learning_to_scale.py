@@ -1,4 +1,4 @@
-"""Measures what learning to scale changes: errors of regions by density, the scale factors, and counts without them.
+"""Measures what learning to scale changes: errors of divisions by density, the scale factors, and counts without them.
 
 Writes `scaling.json`, `scaling.png` and `factors.json` into results/l2sm_resnet50_sha.
 
@@ -18,7 +18,7 @@ from tfcount.data import streams
 from tfcount.drawing.figures import to_png
 from tfcount.metrics import counting
 from tfcount.models.l2sm import MULTIPLE
-from tfcount.ops import regions
+from tfcount.ops.divisions import division_sums
 from tfcount.records.files import write_file
 from tfcount.records.folder import Records
 from tfcount.runs import Run
@@ -29,19 +29,19 @@ BINS = np.linspace(0.5, 3.0, 26)
 
 
 class Measured:
-    """What a counter says of each image: counts of its regions, `(images, K, K)`."""
+    """What a counter says of each image: counts of its divisions, `(images, K, K)`."""
 
     def __init__(self):
-        self.regions = []
+        self.divisions = []
 
     def add(self, density, divisions):
         """Adds the density map `(1, h, w, 1)` of an image."""
-        self.regions.append(np.asarray(regions.region_sums(density, divisions, MULTIPLE)[0])[0])
+        self.divisions.append(np.asarray(division_sums(density, divisions, MULTIPLE)[0])[0])
 
     @property
     def counts(self):
         """Counts of the images, `(images,)`."""
-        return np.sum(self.regions, (1, 2))
+        return np.sum(self.divisions, (1, 2))
 
 
 def true_density(points, height, width, stride):
@@ -59,7 +59,7 @@ def main(spn_run, l2sm_run):
     head, divisions = l2sm.head, config.options.divisions
 
     def inside(image, density):
-        """Empties the cells that lie in the padding: regions are those of the padded map."""
+        """Empties the cells that lie in the padding: what is divided is the padded map."""
         rows, columns = (-(-tf.shape(image)[axis] // l2sm.stride) for axis in (1, 2))
         height, width = tf.shape(density)[1], tf.shape(density)[2]
         return tf.pad(density[:, :rows, :columns], [[0, 0], [0, height - rows], [0, width - columns], [0, 0]])
@@ -88,14 +88,14 @@ def main(spn_run, l2sm_run):
         for name, density in zip(names, maps, strict=True):
             measured[name].add(density, divisions)
         people = true_density(example["points"].numpy(), *maps[0].shape[1:3], l2sm.stride)
-        truth.append(np.asarray(regions.region_sums(people, divisions, MULTIPLE)[0])[0])
-        true_groups.append(np.asarray(head.group(head.region_density(people)))[0])
+        truth.append(np.asarray(division_sums(people, divisions, MULTIPLE)[0])[0])
+        true_groups.append(np.asarray(head.group(head.division_density(people)))[0])
         factors.append(scales.numpy()[0])
         groups.append(group.numpy()[0])
     truth, true_groups, factors, groups = (np.array(values) for values in (truth, true_groups, factors, groups))
     chosen_groups = config.options.groups - config.options.centers
     result = summarize(measured, truth, true_groups, factors, groups, chosen_groups)
-    # What was chosen in each image, with 0 where a region is not looked at again: the benchmark of speed does the same.
+    # What was chosen in each image, with 0 where a division is not looked at again: the benchmark of speed replays it.
     chosen = np.where(groups >= chosen_groups, factors, 0).astype(float).round(3).tolist()
     factors_of_images = json.dumps(dict(zip(ids, chosen, strict=True)))
     write_file(str(OUTPUT / "factors.json"), factors_of_images.replace('], "', '],\n"') + "\n")
@@ -105,7 +105,7 @@ def main(spn_run, l2sm_run):
 
 
 def summarize(measured, truth, true_groups, factors, groups, first_chosen):
-    """Returns errors of images and of regions by the density of the truth, with paired intervals against SPN."""
+    """Returns errors of images and of divisions by the density of the truth, with paired intervals against SPN."""
     total = truth.sum((1, 2))
     baseline = measured["SPN"]
     result = {"images": len(truth), "counters": {}, "groups": []}
@@ -120,9 +120,9 @@ def summarize(measured, truth, true_groups, factors, groups, first_chosen):
         }
     for group in np.unique(true_groups):
         inside = true_groups == group
-        row = {"group": int(group), "regions": int(inside.sum()), "people_a_region": float(truth[inside].mean())}
-        sums = {name: (np.abs(np.array(one.regions) - truth) * inside).sum((1, 2)) for name, one in measured.items()}
-        # Images are drawn, not regions: those of an image are alike.
+        row = {"group": int(group), "divisions": int(inside.sum()), "people_a_division": float(truth[inside].mean())}
+        sums = {name: (np.abs(np.array(one.divisions) - truth) * inside).sum((1, 2)) for name, one in measured.items()}
+        # Images are drawn, not divisions: those of an image are alike.
         share = len(truth) / inside.sum()
         for name, values in sums.items():
             row[name] = {
@@ -154,12 +154,12 @@ def draw(result):
     for index, name in enumerate(names):
         values = [row[name]["mae"] for row in result["groups"]]
         left.bar(positions + (index - (len(names) - 1) / 2) * width, values, width, label=name)
-    left.set_xticks(positions, [f"{row['people_a_region']:.1f}" for row in result["groups"]])
-    left.set(xlabel="mean number of people in the regions of a group", ylabel="mean absolute error of a region")
+    left.set_xticks(positions, [f"{row['people_a_division']:.1f}" for row in result["groups"]])
+    left.set(xlabel="mean number of people in the divisions of a group", ylabel="mean absolute error of a division")
     left.legend(fontsize="small")
     edges = result["chosen"]["bins"]
     right.stairs(result["chosen"]["histogram"], edges, fill=True)
-    right.set(xlabel="scale factor r", ylabel="regions looked at again")
+    right.set(xlabel="scale factor r", ylabel="divisions looked at again")
     return to_png(figure)
 
 

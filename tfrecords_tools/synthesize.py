@@ -17,7 +17,8 @@ import numpy as np
 from absl import flags
 
 from tfcount.records import schema
-from tfrecords_tools import build, commands, crowd_renderer, writing
+from tfrecords_tools import build, commands, writing
+from tfrecords_tools.crowds import planning, rendering
 
 DATASET = "synthetic"
 
@@ -54,7 +55,7 @@ class SyntheticCrowd:
     def fingerprint(self) -> str:
         """Returns a text that changes whenever `load` would return something else."""
         # Another OpenCV may round or compress differently.
-        return f"{self!r}, renderer {crowd_renderer.RENDERER_VERSION}, OpenCV {cv2.__version__}"
+        return f"{self!r}, renderer {rendering.RENDERER_VERSION}, OpenCV {cv2.__version__}"
 
     def load(self) -> writing.Loaded:
         """Renders the image.
@@ -65,10 +66,10 @@ class SyntheticCrowd:
         # A checksum, as Python's own hash of a text differs between processes.
         rng = np.random.default_rng([self.seed, zlib.crc32(self.split.encode()), self.index])
         people = draw_people(rng, self.max_people)
-        picture, points = crowd_renderer.render_crowd(rng, people, self.height, self.width)
+        picture, points = rendering.render_crowd(rng, people, self.height, self.width)
         image = schema.AnnotatedImage(
             id=self.id,
-            image=crowd_renderer.encode_jpeg(rng, picture),
+            image=rendering.encode_jpeg(rng, picture),
             height=self.height,
             width=self.width,
             points=points,
@@ -131,13 +132,13 @@ def synthesize(
     """
     _check("train_images", train_images, 1)
     _check("test_images", test_images, 0)
-    _check("height", height, crowd_renderer.MIN_SIDE, _LARGEST_SIDE)
-    _check("width", width, crowd_renderer.MIN_SIDE, _LARGEST_SIDE)
+    _check("height", height, planning.MIN_SIDE, _LARGEST_SIDE)
+    _check("width", width, planning.MIN_SIDE, _LARGEST_SIDE)
     _check("seed", seed, 0)
-    room = height * width // crowd_renderer.MIN_PIXELS_PER_PERSON
+    room = height * width // planning.MIN_PIXELS_PER_PERSON
     if not 1 <= max_people <= room:
         raise ValueError(
-            f"--max_people must be between 1 and {room}, as a person needs {crowd_renderer.MIN_PIXELS_PER_PERSON} "
+            f"--max_people must be between 1 and {room}, as a person needs {planning.MIN_PIXELS_PER_PERSON} "
             f"pixels of an image of {height} x {width}. Received: {max_people}."
         )
     parameters = {"seed": seed, "height": height, "width": width, "max_people": max_people}
@@ -146,7 +147,7 @@ def synthesize(
         for split, images in (("train", train_images), ("test", test_images))
         if images
     }
-    source = {"renderer": crowd_renderer.RENDERER_VERSION, **parameters}
+    source = {"renderer": rendering.RENDERER_VERSION, **parameters}
     return writing.write_dataset(output, DATASET, splits, source, overwrite)
 
 

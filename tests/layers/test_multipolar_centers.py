@@ -8,7 +8,7 @@ from tfcount.layers.multipolar_centers import MultipolarCenters
 def test_update_by_hand():
     """Center 0 at 1 with densities 3 and 0: sum of differences (1 - 3) + (1 - 0) = -1, over 1 + 2; rate 0.6: + 0.2.
 
-    Center 1 at 2 with 8: (2 - 8) / (1 + 1) = -3, + 1.8. Center 2 at 3 has no region and stays.
+    Center 1 at 2 with 8: (2 - 8) / (1 + 1) = -3, + 1.8. Center 2 at 3 has no division and stays.
     """
     centers = MultipolarCenters(3, 0.6)
     np.testing.assert_array_equal(centers.centers, [1, 2, 3])
@@ -17,14 +17,14 @@ def test_update_by_hand():
     np.testing.assert_allclose(centers.centers, [1.2, 3.8, 3.0], rtol=1e-6)
 
 
-def test_no_region_at_all():
+def test_no_division_at_all():
     centers = MultipolarCenters(2, 0.5)
     centers.update(tf.zeros([0]), tf.zeros([0], tf.int32))
     np.testing.assert_array_equal(centers.centers, [1, 2])
 
 
 def test_replicas_update_like_one_device_on_the_joined_batch(two_replicas):
-    """The shares are unequal: two regions here, three there; center 1 has a region on one replica alone."""
+    """The shares are unequal: two divisions here, three there; center 1 has a division on one replica alone."""
     parts = [([3.0, 0.5], [0, 1]), ([7.0, 2.0, 4.0], [0, 0, 0])]
     one = MultipolarCenters(2, 0.5)
     one.update(*(tf.constant(parts[0][index] + parts[1][index]) for index in range(2)))

@@ -15,8 +15,8 @@ from tfcount.losses.density_l2 import DensityL2Loss
 from tfcount.methods import l2sm
 from tfcount.models import build_counter
 from tfcount.models.l2sm import MULTIPLE, SCALES
-from tfcount.ops import regions
 from tfcount.ops.density import density_map
+from tfcount.ops.divisions import choose_divisions, division_sums, inside_scaled, read_scaled
 from tfcount.runs import LAST, Run
 
 SIDE = 96
@@ -62,7 +62,7 @@ class TestPrepare:
         assert np.all(np.diff(method.centers.centers) > 0)
         # Denser groups are enlarged more to reach their center.
         assert np.all(np.diff(head.averages / method.centers.centers.numpy()) > 0)
-        groups = np.asarray(head.group(head.region_density(one["density"])))
+        groups = np.asarray(head.group(head.division_density(one["density"])))
         assert set(np.unique(groups)) == set(range(5))
 
     def test_limits_are_quantiles(self):
@@ -73,33 +73,33 @@ class TestPrepare:
         np.testing.assert_array_equal(head.group(np.array([0.0, 2.0, 3.6, 99.0], "float32")), [0, 1, 2, 3])
         np.testing.assert_array_equal(head.center_of(np.array([0, 1, 2, 3])), [-2, -1, 0, 1])
 
-    def test_fewer_regions_than_groups(self):
-        with pytest.raises(ValueError, match="--l2sm_groups=5 is more than the number of regions, 3"):
+    def test_fewer_divisions_than_groups(self):
+        with pytest.raises(ValueError, match="`groups`=5 is more than the number of divisions, 3"):
             build().counter.head.set_groups([1.0, 2.0, 3.0])
 
 
 class TestTargets:
     @pytest.mark.parametrize("transform", [True, False])
     @pytest.mark.parametrize("factor", [0.5, 1.0, 1.7])
-    def test_hold_the_people_of_their_regions(self, rng, transform, factor):
+    def test_hold_the_people_of_their_divisions(self, rng, transform, factor):
         method, one = build(divisions=3, transform_targets=transform), batch(rng)
-        chosen = regions.choose(tf.ones([2, 3, 3], bool), tf.fill([2, 3, 3], factor), SIDE // 8, SIDE // 8)
+        chosen = choose_divisions(tf.ones([2, 3, 3], bool), tf.fill([2, 3, 3], factor), SIDE // 8, SIDE // 8)
         target = method._scaled_truth(one, chosen)["density"]
-        assert not np.any(np.asarray(target) * (1 - np.asarray(regions.inside_scaled(chosen))))
+        assert not np.any(np.asarray(target) * (1 - np.asarray(inside_scaled(chosen))))
         for image in range(2):
             for row in range(3):
                 for column in range(3):
                     index = np.flatnonzero(
                         (chosen.image == image) & (chosen.row == row) & (chosen.column == column)
                     ).item()
-                    cell = np.clip(one["points"][image] // (SIDE / 3), 0, 2)
-                    people = np.sum((cell[:, 0] == column) & (cell[:, 1] == row))
+                    division = np.clip(one["points"][image] // (SIDE / 3), 0, 2)
+                    people = np.sum((division[:, 0] == column) & (division[:, 1] == row))
                     if not transform:
                         people = one["density"][image, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8].sum()
                     assert np.sum(target[index]) == pytest.approx(people, rel=1e-4, abs=1e-4)
 
     def test_moved_heads_keep_their_peaks(self):
-        """Twice the distance, the same kernel: the peak of a head in the middle of a region stays as high as it was."""
+        """Twice the distance, the same kernel: the peak of a head in the middle of a division stays as high."""
         method = build(divisions=1)
         points = np.array([[[44.0, 44.0]]], "float32")
         one = {"points": points, "point_mask": np.ones((1, 1), "float32"), "sigma": np.full((1, 1), 6.0, "float32")}
@@ -107,7 +107,7 @@ class TestTargets:
         one["density"] = density_map(points, one["point_mask"], one["sigma"], SIDE // 4, SIDE // 4, 4)
         peaks = []
         for factor in (1.0, 2.0):
-            chosen = regions.choose(tf.ones([1, 1, 1], bool), tf.fill([1, 1, 1], factor), SIDE // 8, SIDE // 8)
+            chosen = choose_divisions(tf.ones([1, 1, 1], bool), tf.fill([1, 1, 1], factor), SIDE // 8, SIDE // 8)
             target = np.asarray(method._scaled_truth(one, chosen)["density"])[0, ..., 0]
             peaks.append(target.max())
             row, column = np.unravel_index(target.argmax(), target.shape)
@@ -115,14 +115,14 @@ class TestTargets:
         # At 1 the head is at the center of a cell, at 2 at the corner of four.
         assert 0.5 < peaks[1] / peaks[0] < 1
 
-    def test_scaled_regions_know_their_place_in_the_image(self, rng):
-        """The crop shows the part from 0.25 to 0.75 of an image: 96 pixels are 0.5 of it, a row of regions 1 / 6.
+    def test_scaled_divisions_know_their_place_in_the_image(self, rng):
+        """The crop shows the part from 0.25 to 0.75 of an image: 96 pixels are 0.5 of it, a row of divisions 1 / 6.
 
-        Region row 1 of 3 begins at 0.25 + 1 / 6, and at twice the size ends where it did. Its points are at twice their
+        Row 1 of 3 begins at 0.25 + 1 / 6, and at twice the size ends where it did. Its points are at twice their
         distance from its corner; the unit of length stays the crop's side.
         """
         method, one = build(divisions=3), batch(rng)
-        chosen = regions.choose(tf.ones([2, 3, 3], bool), tf.fill([2, 3, 3], 2.0), SIDE // 8, SIDE // 8)
+        chosen = choose_divisions(tf.ones([2, 3, 3], bool), tf.fill([2, 3, 3], 2.0), SIDE // 8, SIDE // 8)
         scaled = method._scaled_truth(one, chosen)
         for index in np.flatnonzero(chosen.row == 1):
             np.testing.assert_allclose(scaled["span"][index], [0.25 + 1 / 6, 0.25 + 2 / 6], atol=1e-5)
@@ -172,7 +172,7 @@ class TestLosses:
         assert np.all(method.centers.centers.numpy() != before)
 
     def test_gradients(self, rng):
-        """The center loss moves the factors and no density; the loss of scaled regions moves the factors too."""
+        """The center loss moves the factors and no density; the loss of scaled divisions moves the factors too."""
         method, one = prepared(rng), batch(rng)
         head = method.counter.head
         for part, elsewhere in (("center", head.first), ("rescaled", None)):
@@ -184,7 +184,7 @@ class TestLosses:
                 assert all(gradient is None for gradient in tape.gradient(loss, elsewhere.trainable_variables))
 
     @pytest.mark.parametrize("boundary", [np.inf, -1.0])
-    def test_no_region_or_all_of_them(self, rng, boundary):
+    def test_no_division_or_all_of_them(self, rng, boundary):
         method, one = prepared(rng), batch(rng)
         method.counter.head.boundaries.assign(np.full(4, boundary))
         with tf.GradientTape() as tape:
@@ -235,34 +235,34 @@ class TestCounter:
         """Enlarging all channels first, as in the paper, gives the same maps."""
         method, one = prepared(rng), batch(rng)
         head, features = method.counter.head, method.counter.features(one["image"])
-        chosen = regions.choose(tf.ones([2, 4, 4], bool), tf.fill([2, 4, 4], 1.4), SIDE // 8, SIDE // 8)
+        chosen = choose_divisions(tf.ones([2, 4, 4], bool), tf.fill([2, 4, 4], 1.4), SIDE // 8, SIDE // 8)
         base = features[..., : head.base_channels]
-        late = head.reprediction[0](regions.read_scaled(base, chosen, 1))
-        early = regions.read_scaled(head.reprediction[0](base), chosen, 1)
-        # Beyond the margins of smaller regions there is nothing to read; here all are equal.
+        late = head.reprediction[0](read_scaled(base, chosen, 1))
+        early = read_scaled(head.reprediction[0](base), chosen, 1)
+        # Beyond the margins of smaller divisions there is nothing to read; here all are equal.
         np.testing.assert_allclose(early, late, rtol=1e-4, atol=1e-5)
 
-    def test_regions_of_an_image_do_not_depend_on_the_others(self, rng):
+    def test_divisions_of_an_image_do_not_depend_on_the_others(self, rng):
         method, one = prepared(rng), batch(rng)
         together = np.asarray(method.counter(one["image"]))
         alone = np.concatenate([method.counter(image[None]) for image in one["image"]])
         np.testing.assert_allclose(together, alone, rtol=1e-3, atol=1e-5)
 
     @pytest.mark.parametrize("height, width", [(1, 1), (20, 9), (40, 15), (17, 300)])
-    def test_images_with_fewer_cells_than_regions(self, rng, height, width):
+    def test_images_with_fewer_cells_than_divisions(self, rng, height, width):
         method = prepared(rng)
         method.counter.head.boundaries.assign(np.full(4, -1.0))
         density = method.counter(rng.integers(0, 256, (1, height, width, 3), dtype=np.uint8))
         assert density.shape == (1, -(-height // 4), -(-width // 4), 1)
         assert np.all(np.isfinite(density))
 
-    def test_replaced_regions_hold_what_was_predicted_at_their_scale(self, rng):
+    def test_replaced_divisions_hold_what_was_predicted_at_their_scale(self, rng):
         method, one = prepared(rng), batch(rng)
         head, features = method.counter.head, method.counter.features(one["image"])
         _, group, scales = head.survey(features)
         chosen = head.choose(features, group, scales)
         scaled = head.repredict(features, chosen)
-        sums, _ = regions.region_sums(head(features), 4, MULTIPLE)
+        sums, _ = division_sums(head(features), 4, MULTIPLE)
         places = tf.stack([chosen.image, chosen.row, chosen.column], 1)
         np.testing.assert_allclose(tf.gather_nd(sums, places), np.sum(scaled, (1, 2, 3)), rtol=1e-3, atol=1e-4)
 
@@ -279,10 +279,10 @@ class TestCounter:
     @pytest.mark.parametrize(
         "options, message",
         [
-            ({"centers": 6}, "--l2sm_centers must be between 1 and --l2sm_groups=5. Received: 6"),
-            ({"centers": 0}, "--l2sm_centers must be between 1"),
-            ({"divisions": 0}, "--l2sm_divisions and --l2sm_groups must be at least 1"),
-            ({"scaling": "centre"}, "--l2sm_scaling must be 'center' or 'average'. Received: 'centre'"),
+            ({"centers": 6}, "`centers` must be between 1 and `groups`=5. Received: 6"),
+            ({"centers": 0}, "`centers` must be between 1"),
+            ({"divisions": 0}, "`divisions` and `groups` must be at least 1"),
+            ({"scaling": "centre"}, "`scaling` must be 'center' or 'average'. Received: 'centre'"),
             ({"center_weight": -1.0}, "--l2sm_center_weight must be at least 0"),
             ({"center_rate": 2.0}, "--l2sm_center_rate must be between 0 and 1"),
         ],

@@ -5,8 +5,8 @@ from tfcount.metrics import game
 
 
 def test_edges_are_halved_downwards():
-    assert game.region_edges(7, 1) == [0, 3, 7]
-    assert game.region_edges(7, 2) == [0, 1, 3, 5, 7]
+    assert game.quadrant_edges(7, 1) == [0, 3, 7]
+    assert game.quadrant_edges(7, 2) == [0, 1, 3, 5, 7]
 
 
 def test_golden():
@@ -20,15 +20,15 @@ def test_golden():
 @pytest.mark.parametrize("level", range(4))
 def test_sums_keep_the_mass(rng, height, width, level):
     density = rng.random((-(-height // 8), -(-width // 8)))
-    assert game.region_sums(density, 8, height, width, level).sum() == pytest.approx(density.sum())
+    assert game.quadrant_sums(density, 8, height, width, level).sum() == pytest.approx(density.sum())
     points = rng.uniform(0, [width, height], (50, 2))
     points[0] = width, height
-    assert game.region_counts(points, height, width, level).sum() == 50
+    assert game.quadrant_counts(points, height, width, level).sum() == 50
 
 
 def test_a_cell_on_the_border_is_shared_by_area():
     """The halves of 12 pixels meet at 6: of the first cell 6 / 8 lies above; of the second, 4 pixels high, nothing."""
-    np.testing.assert_allclose(game.region_sums(np.array([[8.0], [1.0]]), 8, 12, 1, 1).sum(1), [6, 3])
+    np.testing.assert_allclose(game.quadrant_sums(np.array([[8.0], [1.0]]), 8, 12, 1, 1).sum(1), [6, 3])
 
 
 def test_level_zero_is_the_absolute_error_and_levels_grow(rng):

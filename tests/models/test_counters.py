@@ -20,7 +20,7 @@ def from_random_weights(name):
 
 @pytest.fixture
 def local(counter):
-    """The counter without what it makes of means over the whole image, and of regions of it."""
+    """The counter without what it makes of means over the whole image, and of divisions of it."""
     before = counter.get_weights()
     if counter.pools_image:
         for stage in range(1, 6):

@@ -1,17 +1,17 @@
-"""Density centers that follow the regions assigned to them."""
+"""Density centers that follow the divisions assigned to them."""
 
 import keras
 import tensorflow as tf
 
 
 class MultipolarCenters(keras.layers.Layer):
-    """Keeps one density center for each of the densest groups of regions.
+    """Keeps one density center for each of the densest groups of divisions.
 
-    Each update moves a center towards the relative densities of its regions:
+    Each update moves a center towards the relative densities of its divisions:
 
     `delta_c = sum over i of (d_c - D_i / r_i ** 2) / (1 + n_c)`, `d_c = d_c - rate * delta_c`
 
-    with sum and number n_c over the regions of center c in the global batch, over all replicas: the update is that of
+    with sum and number n_c over the divisions of center c in the global batch, over all replicas: the update is that of
     one device on the joined batch.
 
     Source: Xu et al., "Learn to scale", ICCV 2019, Eq. (1), after Wen et al., ECCV 2016.
@@ -46,14 +46,14 @@ class MultipolarCenters(keras.layers.Layer):
         self.built = True
 
     def call(self, index):
-        """Returns the center of each region, `(n,)` float32, for `(n,)` indices."""
+        """Returns the center of each division, `(n,)` float32, for `(n,)` indices."""
         return tf.gather(self.centers, index)
 
     def update(self, relative_density, index) -> None:
         """Moves the centers, see the class; all replicas must call it.
 
         Args:
-          relative_density: `(n,)` float32, D / r ** 2 of the regions of this replica.
+          relative_density: `(n,)` float32, D / r ** 2 of the divisions of this replica.
           index: `(n,)` int32, the center of each.
         """
         distance = tf.gather(self.centers, index) - relative_density

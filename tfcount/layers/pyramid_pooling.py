@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfcount.ops import regions
+from tfcount.ops.divisions import apply_separable, averaging_matrix, cell_range, interpolation_matrix
 
 
 class PyramidPooling(keras.layers.Layer):
@@ -29,15 +29,15 @@ class PyramidPooling(keras.layers.Layer):
     def call(self, features, like):
         """Returns the averages, enlarged."""
         height, width = ops.shape(features)[1:3]
-        rows, columns = (regions.averaging_matrix(length, self.bins) for length in (height, width))
-        averages = regions.apply_separable(rows, features, columns)
+        rows, columns = (averaging_matrix(length, self.bins) for length in (height, width))
+        averages = apply_separable(rows, features, columns)
 
         def enlarging(length):
-            positions = (regions.cell_range(length) + 0.5) * self.bins / ops.cast(length, "float32")
-            return regions.interpolation_matrix(positions, self.bins)
+            positions = (cell_range(length) + 0.5) * self.bins / ops.cast(length, "float32")
+            return interpolation_matrix(positions, self.bins)
 
         height, width = ops.shape(like)[1:3]
-        return regions.apply_separable(enlarging(height), averages, enlarging(width))
+        return apply_separable(enlarging(height), averages, enlarging(width))
 
     def compute_output_shape(self, features, like):
         """Returns the shape of the result."""

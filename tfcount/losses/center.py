@@ -8,11 +8,11 @@ def center_loss(relative_density, center):
 
     `loss = (relative_density - center) ** 2`
 
-    Source: Xu et al., "Learn to scale", ICCV 2019, Eq. (2), whose sum over regions is left to the caller.
+    Source: Xu et al., "Learn to scale", ICCV 2019, Eq. (2), whose sum over divisions is left to the caller.
 
     Args:
-      relative_density: `(n,)` D / r ** 2, the density of a region after scaling.
-      center: `(n,)` the center of each region's group.
+      relative_density: `(n,)` D / r ** 2, the density of a division after scaling.
+      center: `(n,)` the center of each division's group.
 
     Returns:
       `(n,)`.

@@ -1,4 +1,4 @@
-"""Learning to scale (L2SM): dense regions are counted again at a scale that brings them to a common density."""
+"""Learning to scale (L2SM): dense divisions are counted again at a scale that brings them to a common density."""
 
 import dataclasses
 
@@ -15,8 +15,8 @@ from tfcount.methods.method import Method, MethodConfig, Plan
 from tfcount.models.counter import Counter
 from tfcount.models.l2sm import MULTIPLE
 from tfcount.models.spn import BASE_STRIDE, STRIDE
-from tfcount.ops import regions
 from tfcount.ops.density import density_map
+from tfcount.ops.divisions import division_edges, inside_scaled, share_out
 from tfcount.records import schema
 from tfcount.records.folder import Records
 
@@ -29,16 +29,16 @@ class Config(MethodConfig):
     """What the paper varies, and what it leaves open.
 
     Attributes:
-      divisions: K, regions along each side of an image.
-      groups: G, of equally many regions, by density.
+      divisions: K, number of divisions along each side of an image.
+      groups: G, of equally many divisions, by density.
       centers: C, of these groups, the densest ones, are looked at again.
-      scaling: "center" learns the scale factors with the center loss, "average" scales each region to the mean density
-        of its group (S2AD).
-      transform_targets: whether the targets of scaled regions are drawn again with the heads moved apart; if not, the
+      scaling: "center" learns the scale factors with the center loss, "average" scales each division to the mean
+        density of its group (S2AD).
+      transform_targets: whether the targets of scaled divisions are drawn again with the heads moved apart; if not, the
         target itself is enlarged.
-      rescaled_weight: lambda_1, of the loss of scaled regions.
+      rescaled_weight: lambda_1, of the loss of scaled divisions.
       center_weight: lambda_2, of the center loss; at 1 the gradients of the factors are mostly the noise of the loss of
-        scaled regions, which counts people where the center loss compares densities near 1.
+        scaled divisions, which counts people where the center loss compares densities near 1.
       center_rate: alpha, the learning rate of the centers. The center loss is smaller the larger the factors are, so
         centers that follow quickly let all factors grow to their limit.
     """
@@ -65,23 +65,23 @@ class Config(MethodConfig):
 
 
 class L2SM(Method):
-    """Trains the first density map, that of dense regions at their scale, and the scale factors.
+    """Trains the first density map, that of dense divisions at their scale, and the scale factors.
 
-    `loss = density loss of the first map + lambda_1 * sum over chosen regions of the density loss at their scale +
-    lambda_2 * sum over chosen regions of (D / r ** 2 - center) ** 2`
+    `loss = density loss of the first map + lambda_1 * sum over chosen divisions of the density loss at their scale +
+    lambda_2 * sum over chosen divisions of (D / r ** 2 - center) ** 2`
 
-    Source: Xu et al., "Learn to scale", ICCV 2019, Eq. (3). Regions are chosen by the density of the target: the
-    predicted one means nothing at first. D is the predicted density of the region, from which no gradient comes, as it
-    would pull the density to the centers.
+    Source: Xu et al., "Learn to scale", ICCV 2019, Eq. (3). Divisions are chosen by the density of the target: the
+    predicted one means nothing at first. D is the predicted density of the division, from which no gradient comes, as
+    it would pull the density to the centers.
 
-    Differentiation: the factors r get gradients from the center loss, and from the loss of scaled regions through the
+    Differentiation: the factors r get gradients from the center loss, and from the loss of scaled divisions through the
     positions at which features are read; none through the rounding of sizes, nor through the targets, which move with
     them.
 
     Args:
       counter: the counter `l2sm`.
       density_loss: `(batch, density) -> (batch,)`, of the first map.
-      rescaled_loss: the same for scaled regions, whose cells are larger.
+      rescaled_loss: the same for scaled divisions, whose cells are larger.
       config: the weights.
     """
 
@@ -95,7 +95,7 @@ class L2SM(Method):
 
     def prepare(self, dataset, batches):
         """Sets the limits of the density groups from the crops of one epoch, and where the centers start."""
-        densities = [self.counter.head.region_density(batch["density"]) for batch in dataset.take(batches)]
+        densities = [self.counter.head.division_density(batch["density"]) for batch in dataset.take(batches)]
         self.counter.head.set_groups(np.concatenate(densities))
         boundaries, averages = self.counter.head.boundaries.numpy(), self.counter.head.averages.numpy()
         # Between the group's mean and the density where the chosen groups begin, so that denser groups are enlarged
@@ -110,8 +110,8 @@ class L2SM(Method):
         images = tf.shape(batch["density"])[0]
         features = self.counter.features(batch["image"], training=training)
         first = head.first(features, training=training)
-        group = head.group(head.region_density(batch["density"]))
-        densities = tf.stop_gradient(head.region_density(first))
+        group = head.group(head.division_density(batch["density"]))
+        densities = tf.stop_gradient(head.division_density(first))
         scales = head.scales(features, densities, group)
         chosen = head.choose(features, group, scales)
         scaled = head.repredict(features, chosen)
@@ -134,19 +134,19 @@ class L2SM(Method):
         return losses
 
     def _scaled_truth(self, batch, chosen):
-        """Returns what the scaled regions show, as losses take it; the density is `(n, h, w, 1)`, people per cell."""
+        """Returns what the scaled divisions show, as losses take it; the density is `(n, h, w, 1)`, people per cell."""
         if not self.config.transform_targets:
-            return {"density": regions.share_out(batch["density"], chosen, MULTIPLE)}
+            return {"density": share_out(batch["density"], chosen, MULTIPLE)}
         corner = BASE_STRIDE * tf.cast(tf.stack([chosen.left, chosen.top], 1), tf.float32)
         end = BASE_STRIDE * tf.cast(tf.stack([chosen.right, chosen.bottom], 1), tf.float32)
         scale = tf.stop_gradient(tf.stack([chosen.scale_x, chosen.scale_y], 1))
         points = tf.gather(batch["points"], chosen.image)
-        # Crops are closed at their right and lower edge, regions inside of them are not.
+        # Crops are closed at their right and lower edge, divisions inside of them are not.
         sides = tf.cast(STRIDE * tf.shape(batch["density"])[2:0:-1], tf.float32)
         end = tf.where(end == sides, end + 1.0, end)
         within = tf.reduce_all((points >= corner[:, None]) & (points < end[:, None]), -1)
         mask = tf.gather(batch["point_mask"], chosen.image) * tf.cast(within, tf.float32)
-        height, width = tf.unstack(tf.shape(regions.inside_scaled(chosen))[1:3])
+        height, width = tf.unstack(tf.shape(inside_scaled(chosen))[1:3])
         # "Keeping the same peaks": heads move apart, their kernels stay.
         moved = (points - corner[:, None]) * scale[:, None]
         density = density_map(
@@ -159,7 +159,7 @@ class L2SM(Method):
             rows=chosen.height,
             columns=chosen.width,
         )
-        # Where the scaled map, with what is beyond the region, would lie in the image.
+        # Where the scaled map, with what is beyond the division, would lie in the image.
         span = tf.gather(batch["span"], chosen.image)
         image_pixels = (span[:, 1] - span[:, 0]) / sides[1]
         top = span[:, 0] + corner[:, 1] * image_pixels
@@ -174,11 +174,11 @@ class L2SM(Method):
         }
 
     def write_summaries(self, examples):
-        """Writes centers, scale factors, and pictures of the regions that are looked at again."""
+        """Writes centers, scale factors, and pictures of the divisions that are looked at again."""
         head = self.counter.head
         factors, unlike_target = [], []
         for number, (image, target) in enumerate(examples):
-            # It would be counted in tiles, each with regions of its own.
+            # It would be counted in tiles, each divided by itself.
             if max(image.shape) > self.counter.tile:
                 continue
             features = self.counter.features(image[None], training=False)
@@ -187,12 +187,10 @@ class L2SM(Method):
             scales = np.asarray(scales)[0]
             index = np.asarray(head.center_of(group))[0]
             padding = [[0, side - size] for side, size in zip(first.shape[1:3], target.shape, strict=True)]
-            truth = head.region_density(np.pad(target, padding)[None, ..., None])
+            truth = head.division_density(np.pad(target, padding)[None, ..., None])
             unlike_target.append(np.mean((np.asarray(head.center_of(head.group(truth)))[0] >= 0) != (index >= 0)))
             factors.append(scales[index >= 0])
-            edges = [
-                np.asarray(regions.division_edges(side // MULTIPLE, len(index))) * MULTIPLE for side in first.shape[1:3]
-            ]
+            edges = [np.asarray(division_edges(side // MULTIPLE, len(index))) * MULTIPLE for side in first.shape[1:3]]
             figure = draw_divisions(image, first[0, ..., 0], after[0, ..., 0], index, scales, edges)
             tf.summary.image(f"scaling/{number}", figure[None])
         if factors:

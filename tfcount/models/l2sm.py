@@ -1,4 +1,4 @@
-"""Learning to scale: dense regions are counted again at a scale that the network chooses."""
+"""Learning to scale: dense divisions are counted again at a scale that the network chooses."""
 
 import itertools
 import math
@@ -10,46 +10,55 @@ from keras import ops
 from tfcount.layers.live_relu import live_relu
 from tfcount.models.counter import Counter
 from tfcount.models.spn import BASE_STRIDE, PYRAMID_CHANNELS, STRIDE, regression_head, stacked_stages
-from tfcount.ops import regions
+from tfcount.ops.divisions import (
+    Divisions,
+    apply_separable,
+    averaging_matrix,
+    choose_divisions,
+    division_sums,
+    inside_scaled,
+    put_back,
+    read_scaled,
+)
 
 # Limits of the scale factors, which the paper leaves open.
 SCALES = (0.5, 3.0)
-# Scale factor that all regions start with.
+# Scale factor that all divisions start with.
 _START = 1.5
-# Densities of regions are in people per square of this side, pixels: they are near 1.
+# Densities of divisions are in people per square of this side, pixels: they are near 1.
 UNIT = 32
 # Channels of the five re-prediction convolutions, which the paper leaves open. The first is 1x1, the others 3x3.
 _REPREDICTION = (64, 64, 48, 32, 1)
 _MARGIN = len(_REPREDICTION) - 1
-# Cells of the density along a cell of the features that regions are made of.
+# Cells of the density along one side of a cell of the features, of which divisions are made.
 MULTIPLE = BASE_STRIDE // STRIDE
 
 
 class LearningToScale(keras.Model):
-    """Gives a first density map, and counts its dense regions again at their own scale (L2SM).
+    """Gives a first density map, and counts its dense divisions again at their own scale (L2SM).
 
-    The map is divided into `divisions` x `divisions` regions; those whose mean density is among the densest `centers`
-    of `groups` groups, whose limits come from the training images, are looked at again: features are enlarged by the
-    region's scale factor, five convolutions predict its density, which takes the place of the first one with as many
-    people as it has. All regions of a batch are one batch.
+    The map is cut into K x K divisions. They fall into `groups` groups by mean density, with limits that come from
+    the training images. Those of the densest `centers` groups are looked at again: features are enlarged by the
+    division's scale factor, and five convolutions predict its density, which takes the place of the first one with as
+    many people as it has. All divisions of a batch are one batch.
 
     Source: Xu et al., "Learn to scale", ICCV 2019, section 3.3.
 
     Differs from the paper:
-      - The scale factors are read from the enlarged pools in the stack, averaged over each region, which for pools of
+      - The scale factors are read from the enlarged pools in the stack, averaged over each division, which for pools of
         `divisions` bins or fewer is nearly the pool itself.
       - The first re-prediction convolution is 1x1 and comes before the enlargement, with which it commutes: the same
         map, of fewer cells.
-      - Around a region the convolutions see the features of its surroundings, not zeros.
+      - Around a division the convolutions see the features of its surroundings, not zeros.
 
     Args:
       channels: of the features.
-      divisions: K, regions along each side.
-      groups: G, of regions by density.
+      divisions: K, number of divisions along each side.
+      groups: G, of divisions by density.
       centers: C, of the groups, the densest ones, are looked at again.
-      scaling: "center": factors are learned; "average": regions are scaled to the mean density of their group (S2AD).
+      scaling: "center": factors are learned; "average": divisions are scaled to the mean density of their group (S2AD).
 
-    Regions are those of the map as the encoder padded it. People whom it sees in the padding are cut with it.
+    What is divided is the map as the encoder padded it. People whom it sees in the padding are cut with it.
 
     Input shape: `(batch, h, w, channels)`, the stack, stride 8.
     Output shape: `(batch, 2 * h, 2 * w, 1)`, float32, people per cell.
@@ -105,90 +114,90 @@ class LearningToScale(keras.Model):
             channels = layer.filters
         self.built = True
 
-    def region_density(self, density):
-        """Returns the mean density of each region of maps of stride 4: `(batch, K, K)`, people per 32 x 32 pixels.
+    def division_density(self, density):
+        """Returns the mean density of each division of maps of stride 4: `(batch, K, K)`, people per 32 x 32 pixels.
 
-        Regions without cells, of images with fewer than K cells a side, have 0.
+        Divisions without cells, of images with fewer than K cells a side, have 0.
         """
-        people, cells = regions.region_sums(density, self.divisions, MULTIPLE)
+        people, cells = division_sums(density, self.divisions, MULTIPLE)
         return people / ops.maximum(cells, 1.0)[None] * (UNIT / STRIDE) ** 2
 
     def group(self, densities):
-        """Returns the group of each region by its density, 0 to `groups` - 1, int32; of those above is the last."""
+        """Returns the group of each division by its density, 0 to `groups` - 1, int32; of those above is the last."""
         return ops.sum(ops.cast(densities[..., None] > self.boundaries, "int32"), -1)
 
     def center_of(self, group):
-        """Returns the index of the center that regions of a group have; negative where they are not selected."""
+        """Returns the index of the center that divisions of a group have; negative where they are not selected."""
         return group - (self.groups - self.centers)
 
     def scales(self, features, densities, group):
-        """Returns the scale factor of each region, `(batch, K, K)` float32, within `SCALES`.
+        """Returns the scale factor of each division, `(batch, K, K)` float32, within `SCALES`.
 
         Args:
           features: the stack.
-          densities: first predicted density of the regions.
-          group: of the regions.
+          densities: first predicted density of the divisions.
+          group: of the divisions.
         """
         low, high = SCALES
         if self.scaling == "average":
             average = ops.take(self.averages, ops.maximum(self.center_of(group), 0))
             return ops.clip(ops.sqrt(densities / ops.maximum(average, 1e-6)), low, high)
         pyramid = ops.cast(features[..., self.base_channels :], "float32")
-        rows, columns = (regions.averaging_matrix(length, self.divisions) for length in ops.shape(features)[1:3])
-        logits = self.scale_layer(regions.apply_separable(rows, pyramid, columns))[..., 0]
+        rows, columns = (averaging_matrix(length, self.divisions) for length in ops.shape(features)[1:3])
+        logits = self.scale_layer(apply_separable(rows, pyramid, columns))[..., 0]
         return low * (high / low) ** ops.sigmoid(logits)
 
-    def repredict(self, features, chosen: regions.Regions):
-        """Returns the density of regions at their scale, `(n, h, w, 1)` float32, people per scaled cell of stride 8."""
+    def repredict(self, features, chosen: Divisions):
+        """Returns the density of divisions at their scale, `(n, h, w, 1)` float32, people per cell of stride 8."""
         x = self.reprediction[0](features[..., : self.base_channels])
-        x = ops.relu(ops.cast(regions.read_scaled(x, chosen, _MARGIN), self.compute_dtype))
-        # Convolutions of no region at all fail on a CPU: there is always one.
+        x = ops.relu(ops.cast(read_scaled(x, chosen, _MARGIN), self.compute_dtype))
+        # Convolutions of no division at all fail on a CPU: there is always one.
         count, *shape = ops.shape(x)
         x = ops.concatenate([x, ops.zeros((ops.cast(count == 0, "int32"), *shape), x.dtype)])
         for layer in self.reprediction[1:-1]:
             x = ops.relu(layer(x))
-        return self.reprediction[-1](x)[:count] * regions.inside_scaled(chosen)
+        return self.reprediction[-1](x)[:count] * inside_scaled(chosen)
 
     def call(self, features, training=None):
-        """Returns the density map with its dense regions replaced."""
+        """Returns the density map with its dense divisions replaced."""
         first, group, scales = self.survey(features, training=training)
         return self.replace(features, first, self.choose(features, group, scales))
 
     def survey(self, features, training=None):
-        """Returns the first density map, and the group and the scale factor of each of its regions."""
+        """Returns the first density map, and the group and the scale factor of each of its divisions."""
         first = self.first(features, training=training)
-        densities = self.region_density(first)
+        densities = self.division_density(first)
         group = self.group(densities)
         return first, group, self.scales(features, densities, group)
 
-    def choose(self, features, group, scales) -> regions.Regions:
-        """Lists the regions of dense groups, with their scale factors."""
+    def choose(self, features, group, scales) -> Divisions:
+        """Lists the divisions of dense groups, with their scale factors."""
         height, width = ops.shape(features)[1:3]
-        return regions.choose(self.center_of(group) >= 0, scales, height, width)
+        return choose_divisions(self.center_of(group) >= 0, scales, height, width)
 
-    def replace(self, features, first, chosen: regions.Regions):
-        """Returns the first density map with some of its regions looked at again."""
-        return regions.put_back(first, self.repredict(features, chosen), chosen, MULTIPLE)
+    def replace(self, features, first, chosen: Divisions):
+        """Returns the first density map with some of its divisions looked at again."""
+        return put_back(first, self.repredict(features, chosen), chosen, MULTIPLE)
 
     def set_groups(self, densities) -> None:
-        """Sets the limits of the groups, which become equally large, and their means from densities of regions.
+        """Sets the limits of the groups, which become equally large, and their means from densities of divisions.
 
         Args:
-          densities: `(n,)` of the regions of the training images.
+          densities: `(n,)` of the divisions of the training images.
 
         Raises:
-          ValueError: if there are fewer regions than groups.
+          ValueError: if there are fewer divisions than groups.
         """
         densities = np.sort(np.asarray(densities, np.float64).ravel())
         if len(densities) < self.groups:
-            raise ValueError(f"--l2sm_groups={self.groups} is more than the number of regions, {len(densities)}.")
+            raise ValueError(f"`groups`={self.groups} is more than the number of divisions, {len(densities)}.")
         parts = np.array_split(densities, self.groups)
         self.boundaries.assign([0.5 * (below[-1] + above[0]) for below, above in itertools.pairwise(parts)])
         self.averages.assign([part.mean() for part in parts[-self.centers :]])
 
 
 class L2SMCounter(Counter):
-    """A counter that looks at dense regions again, see `LearningToScale`."""
+    """A counter that looks at dense divisions again, see `LearningToScale`."""
 
     def load_weights(self, filepath, *args, **kwargs):
         """Loads weights; raises ValueError if they hold no group boundaries."""
@@ -208,13 +217,13 @@ def l2sm(
     """Builds SPN with the module that learns to scale (L2SM), with stride 4.
 
     Source: Xu et al., "Learn to scale", ICCV 2019; see `LearningToScale`. As SPN, it sees the whole image, or tile:
-    the regions of a tile are those of the tile.
+    each tile is divided by itself.
 
     Args:
       encoder_name: "vgg16" (the paper), "resnet50", or "compact", which learns from random weights.
       encoder_weights: "imagenet", "none" or the path of a weights file.
-      divisions: K, regions along each side.
-      groups: G, of regions by density.
+      divisions: K, number of divisions along each side.
+      groups: G, of divisions by density.
       centers: C, of the groups, the densest ones, are looked at again.
       scaling: "center" or "average", see `LearningToScale`.
 
@@ -222,11 +231,11 @@ def l2sm(
       ValueError: if there is no such encoder, or the numbers do not fit together.
     """
     if divisions < 1 or groups < 1:
-        raise ValueError(f"--l2sm_divisions and --l2sm_groups must be at least 1. Received: {divisions} and {groups}.")
+        raise ValueError(f"`divisions` and `groups` must be at least 1. Received: {divisions} and {groups}.")
     if not 1 <= centers <= groups:
-        raise ValueError(f"--l2sm_centers must be between 1 and --l2sm_groups={groups}. Received: {centers}.")
+        raise ValueError(f"`centers` must be between 1 and `groups`={groups}. Received: {centers}.")
     if scaling not in ("center", "average"):
-        raise ValueError(f"--l2sm_scaling must be 'center' or 'average'. Received: {scaling!r}.")
+        raise ValueError(f"`scaling` must be 'center' or 'average'. Received: {scaling!r}.")
     encoder, fuse, reach = stacked_stages(encoder_name, encoder_weights)
     head = LearningToScale(fuse.output.shape[-1], divisions, groups, centers, scaling, name="head")
     return L2SMCounter(encoder, head, STRIDE, reach, fuse, pools_image=True, trained_by="l2sm", name="l2sm")

@@ -1,4 +1,4 @@
-"""Regions of maps: how an image is divided, pooled, and read again at another scale without losing anybody.
+"""Divisions of maps: how an image is divided, pooled, and read again at another scale without losing anybody.
 
 Everything is separable: what happens to rows and to columns are two small matrices, made for whatever size comes.
 """
@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 from keras import ops
 
 
-class Regions(NamedTuple):
-    """Some of the regions of a batch of maps, and the size at which each is looked at again.
+class Divisions(NamedTuple):
+    """Some of the divisions of a batch of maps, and the size at which each is looked at again.
 
     Attributes:
       image: `(n,)` int32, the index of the map in the batch.
-      row: `(n,)` int32, which of the `divisions` rows of regions.
-      column: `(n,)` int32.
+      row: `(n,)` int32, row of the division among the divisions of its map, from 0.
+      column: `(n,)` int32, likewise.
       top: `(n,)` int32, first row of cells; likewise `bottom` (the first one below), `left` and `right`.
       bottom: see `top`.
       left: see `top`.
       right: see `top`.
-      height: `(n,)` int32, rows of the scaled region: those of the region times its scale, rounded, at least 1.
+      height: `(n,)` int32, rows of the scaled division: its own times its scale, rounded, at least 1.
       width: `(n,)` int32.
       scale_y: `(n,)` float32, `height / (bottom - top)`; the gradient of the scale factor passes through it.
       scale_x: `(n,)` float32.
@@ -85,7 +85,7 @@ def interpolation_matrix(positions, length):
 
 
 def overlap_matrix(edges, source_edges):
-    """Returns the matrix that shares out what lies in the cells of one division of a side among those of another.
+    """Returns the matrix that shares out what lies in the cells along one side of a map among other cells along it.
 
     Args:
       edges: `(..., n + 1)` float32, where the n cells of the result begin and end.
@@ -120,17 +120,17 @@ def apply_separable(rows, maps, columns):
     return ops.matmul(columns if len(columns.shape) == 2 else columns[:, None], by_row)
 
 
-def region_sums(maps, divisions: int, multiple: int = 1):
-    """Sums maps over their regions.
+def division_sums(maps, divisions: int, multiple: int = 1):
+    """Sums maps over their divisions.
 
     Args:
       maps: `(batch, height, width, 1)`; height and width are multiples of `multiple`.
-      divisions: regions in a row and in a column.
-      multiple: edges of regions are multiples of it, cells.
+      divisions: K, how many there are along each side.
+      multiple: their edges are multiples of it, cells.
 
     Returns:
-      Sums `(batch, divisions, divisions)` and the numbers of cells `(divisions, divisions)` float32; regions of maps
-      with fewer cells a side than divisions may have none.
+      Sums `(batch, divisions, divisions)` and the numbers of cells `(divisions, divisions)` float32; on maps
+      with fewer cells a side than divisions, some divisions have none.
     """
     matrices = []
     for length in ops.shape(maps)[1:3]:
@@ -143,12 +143,12 @@ def region_sums(maps, divisions: int, multiple: int = 1):
     return sums, ops.sum(rows, -1)[:, None] * ops.sum(columns, -1)[None]
 
 
-def choose(selected, scales, height, width) -> Regions:
-    """Lists the regions that are looked at again.
+def choose_divisions(selected, scales, height, width) -> Divisions:
+    """Lists the divisions that are looked at again.
 
     Args:
-      selected: `(batch, divisions, divisions)` bool; regions without cells are passed over.
-      scales: `(batch, divisions, divisions)` float32, positive: the factor by which a region is enlarged.
+      selected: `(batch, divisions, divisions)` bool; divisions without cells are passed over.
+      scales: `(batch, divisions, divisions)` float32, positive: the factor by which a division is enlarged.
       height: of the maps, cells.
       width: of the maps, cells.
     """
@@ -168,7 +168,7 @@ def choose(selected, scales, height, width) -> Regions:
     top, bottom = ops.take(row_edges, row), ops.take(row_edges, row + 1)
     left, right = ops.take(column_edges, column), ops.take(column_edges, column + 1)
     (scaled_height, scale_y), (scaled_width, scale_x) = scaled(bottom - top), scaled(right - left)
-    return Regions(image, row, column, top, bottom, left, right, scaled_height, scaled_width, scale_y, scale_x)
+    return Divisions(image, row, column, top, bottom, left, right, scaled_height, scaled_width, scale_y, scale_x)
 
 
 def _largest(sizes):
@@ -176,37 +176,37 @@ def _largest(sizes):
     return ops.max(ops.concatenate([sizes, ops.ones((1,), "int32")]))
 
 
-def read_scaled(maps, regions: Regions, margin: int):
-    """Reads regions of maps at their scale by bilinear interpolation, in one batch.
+def read_scaled(maps, chosen: Divisions, margin: int):
+    """Reads divisions of maps at their scale by bilinear interpolation, in one batch.
 
-    All are as large as the largest; what lies beyond a region, on all sides, is what the map shows there, so that a
+    All are as large as the largest; what lies beyond a division, on all sides, is what the map shows there, so that a
     convolution sees no border where there is none.
 
     Args:
       maps: `(batch, height, width, channels)`.
-      regions: which.
-      margin: scaled cells to read around each region.
+      chosen: which divisions.
+      margin: scaled cells to read around each division.
 
     Returns:
-      `(n, max(regions.height) + 2 * margin, max(regions.width) + 2 * margin, channels)` float32. Its gradient reaches
+      `(n, max(chosen.height) + 2 * margin, max(chosen.width) + 2 * margin, channels)` float32. Its gradient reaches
       `maps` and, through the positions of the cells, the scale factors.
     """
     batch, height, width, channels = ops.shape(maps)
 
     def axis(start, end, scale, size, length):
-        """Returns the cells of the window around each region, and the matrix that reads the region from it."""
+        """Returns the cells of the window around each division, and the matrix that reads the division from it."""
         cells = ops.arange(_largest(size) + 2 * margin, dtype="int32") - margin
         offset = (ops.cast(cells, "float32") + 0.5) / scale[:, None]
-        # Positions count from the start of the window, where a region of the largest size and its margin fit.
+        # Positions count from the start of the window, where a division of the largest size and its margin fit.
         before = ops.cast(ops.ceil(margin / ops.stop_gradient(_smallest(scale))), "int32") + 1
         window = _largest(end - start) + 2 * before
         indices = start[:, None] - before + ops.arange(window, dtype="int32")[None]
         weights = interpolation_matrix(offset + ops.cast(before, "float32"), window)
         return ops.clip(indices, 0, length - 1), weights
 
-    rows, row_weights = axis(regions.top, regions.bottom, regions.scale_y, regions.height, height)
-    columns, column_weights = axis(regions.left, regions.right, regions.scale_x, regions.width, width)
-    flat = (regions.image[:, None, None] * height + rows[:, :, None]) * width + columns[:, None]
+    rows, row_weights = axis(chosen.top, chosen.bottom, chosen.scale_y, chosen.height, height)
+    columns, column_weights = axis(chosen.left, chosen.right, chosen.scale_x, chosen.width, width)
+    flat = (chosen.image[:, None, None] * height + rows[:, :, None]) * width + columns[:, None]
     windows = ops.take(ops.reshape(maps, (batch * height * width, channels)), flat, axis=0)
     return apply_separable(row_weights, ops.cast(windows, "float32"), column_weights)
 
@@ -216,30 +216,30 @@ def _smallest(scales):
     return ops.min(ops.concatenate([scales, ops.ones((1,), "float32")]))
 
 
-def inside_scaled(regions: Regions):
-    """Returns which cells of the batch of scaled regions belong to them: `(n, height, width, 1)` float32."""
-    rows = ops.arange(_largest(regions.height), dtype="int32")[None] < regions.height[:, None]
-    columns = ops.arange(_largest(regions.width), dtype="int32")[None] < regions.width[:, None]
+def inside_scaled(chosen: Divisions):
+    """Returns which cells of the batch of scaled divisions belong to them: `(n, height, width, 1)` float32."""
+    rows = ops.arange(_largest(chosen.height), dtype="int32")[None] < chosen.height[:, None]
+    columns = ops.arange(_largest(chosen.width), dtype="int32")[None] < chosen.width[:, None]
     return ops.cast(ops.logical_and(rows[:, :, None], columns[:, None]), "float32")[..., None]
 
 
 def _scaled_edges(start, end, size, count, multiple):
-    """Returns where the first `count` scaled cells of regions lie along one side of a map, `(n, count + 1)` cells."""
+    """Returns where the first `count` scaled cells of divisions lie along one side of a map, `(n, count + 1)` cells."""
     start, end, size = (ops.cast(values, "float32") for values in (start, end, size))
     return multiple * (start[:, None] + ((end - start) / size)[:, None] * cell_range(count + 1))
 
 
-def put_back(density, scaled, regions: Regions, multiple: int):
-    """Replaces regions of density maps by what was found at their scale, with the same number of people.
+def put_back(density, scaled, chosen: Divisions, multiple: int):
+    """Replaces divisions of density maps by what was found at their scale, with the same number of people.
 
     Each scaled cell is shared out among the cells that it covers in the map, by area: people per cell stay people per
     cell. (In the paper's unit, density per area, this is "multiply by r^2".)
 
     Args:
       density: `(batch, height, width, 1)` float32, people per cell.
-      scaled: `(n, h, w, 1)` float32, people per scaled cell, zero outside of the region.
-      regions: which, on maps whose cells are `multiple` times as large.
-      multiple: cells of `density` along one side of a cell of `regions`.
+      scaled: `(n, h, w, 1)` float32, people per scaled cell, zero outside of the division.
+      chosen: which divisions, on maps whose cells are `multiple` times as large.
+      multiple: cells of `density` along one side of a cell of `chosen`.
 
     Returns:
       `(batch, height, width, 1)` float32; its gradient reaches both maps, not the scale factors.
@@ -249,31 +249,31 @@ def put_back(density, scaled, regions: Regions, multiple: int):
     def axis(start, end, size, count, length):
         cells = ops.arange(length, dtype="int32")[None]
         inside = ops.logical_and(cells >= multiple * start[:, None], cells < multiple * end[:, None])
-        # Cells of the batch beyond the region are zero, wherever they would fall.
+        # Cells of the batch beyond the division are zero, wherever they would fall.
         scaled_edges = _scaled_edges(start, end, size, count, multiple)
         return overlap_matrix(cell_range(length + 1), scaled_edges), ops.cast(inside, "float32")
 
     scaled_height, scaled_width = ops.shape(scaled)[1:3]
-    rows, row_inside = axis(regions.top, regions.bottom, regions.height, scaled_height, height)
-    columns, column_inside = axis(regions.left, regions.right, regions.width, scaled_width, width)
+    rows, row_inside = axis(chosen.top, chosen.bottom, chosen.height, scaled_height, height)
+    columns, column_inside = axis(chosen.left, chosen.right, chosen.width, scaled_width, width)
     returned = apply_separable(rows, scaled, columns)
     covered = (row_inside[:, :, None] * column_inside[:, None])[..., None]
-    # Regions do not overlap.
-    return density * (1.0 - _add_up(covered, regions.image, batch)) + _add_up(returned, regions.image, batch)
+    # Divisions do not overlap.
+    return density * (1.0 - _add_up(covered, chosen.image, batch)) + _add_up(returned, chosen.image, batch)
 
 
-def share_out(density, regions: Regions, multiple: int):
-    """Enlarges regions of density maps to their scale with the same number of people.
+def share_out(density, chosen: Divisions, multiple: int):
+    """Enlarges divisions of density maps to their scale with the same number of people.
 
     The reverse of `put_back`: each cell is shared out among the scaled cells that it covers, by area.
 
     Args:
       density: `(batch, height, width, 1)` float32, people per cell.
-      regions: which, on maps whose cells are `multiple` times as large.
-      multiple: cells of `density` along one side of a cell of `regions`.
+      chosen: which divisions, on maps whose cells are `multiple` times as large.
+      multiple: cells of `density` along one side of a cell of `chosen`.
 
     Returns:
-      `(n, max(regions.height), max(regions.width), 1)` float32, people per scaled cell, zero outside of the region.
+      `(n, max(chosen.height), max(chosen.width), 1)` float32, people per scaled cell, zero outside of the division.
     """
     height, width = ops.shape(density)[1:3]
 
@@ -281,10 +281,10 @@ def share_out(density, regions: Regions, multiple: int):
         scaled_edges = _scaled_edges(start, end, size, _largest(size), multiple)
         return overlap_matrix(scaled_edges, cell_range(length + 1))
 
-    rows = axis(regions.top, regions.bottom, regions.height, height)
-    columns = axis(regions.left, regions.right, regions.width, width)
-    scaled = apply_separable(rows, ops.take(density, regions.image, axis=0), columns)
-    return scaled * inside_scaled(regions)
+    rows = axis(chosen.top, chosen.bottom, chosen.height, height)
+    columns = axis(chosen.left, chosen.right, chosen.width, width)
+    scaled = apply_separable(rows, ops.take(density, chosen.image, axis=0), columns)
+    return scaled * inside_scaled(chosen)
 
 
 def _add_up(maps, image, batch):
