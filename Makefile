@@ -27,7 +27,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 # has not seen, exported and used.
 demo: $(VENV)/.installed data/demo/manifest.json
 	rm -rf runs/demo savedmodels/demo
-	$(BIN)/python -m tfcount.train --flagfile=configs/demo.flags --model_dir=runs/demo
+	$(BIN)/python -m tfcount.train --flagfile=configs/studies/demo/demo.flags --model_dir=runs/demo
 	$(BIN)/python -m tfcount.evaluate --model_dir=runs/demo
 	$(BIN)/python -m tfcount.export --model_dir=runs/demo --output=savedmodels/demo
 	mkdir -p runs/demo/pictures

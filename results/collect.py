@@ -1,7 +1,7 @@
 """Keeps what stands behind a reported number, and writes README's table of results from what is kept.
 
-python results/collect.py resnet50_sha runs/resnet50_sha   # after tfcount.evaluate; of several seeds NAME/seed_0 ...
-python results/collect.py                                  # the table alone
+python results/collect.py recipe/full_sha runs/recipe/full_sha   # after tfcount.evaluate; of several seeds NAME/seed_0
+python results/collect.py                                         # the table alone
 """
 
 import argparse
@@ -20,8 +20,8 @@ START, END = "<!-- results -->\n", "<!-- end of results -->\n"
 
 
 def collect(name: str, evaluation: pathlib.Path, run: pathlib.Path) -> None:
-    """Copies the files of a run, and of its evaluation, to `results/NAME`."""
-    folder = ROOT / "results" / name
+    """Copies the files of a run, and of its evaluation, to `results/studies/NAME`."""
+    folder = ROOT / "results" / "studies" / name
     folder.mkdir(parents=True, exist_ok=True)
     for file in KEPT:
         source = evaluation / file
@@ -34,8 +34,8 @@ def table() -> str:
         "| result | counted | MAE (95 % interval) | RMSE | NAE | F1 at 4, 8 pixels | training | on |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    single = {path.parent for path in ROOT.glob("results/*/evaluation.json")}
-    seeds = {path.parent.parent for path in ROOT.glob("results/*/seed_*/evaluation.json")}
+    single = {path.parent for path in ROOT.glob("results/studies/*/*/evaluation.json")}
+    seeds = {path.parent.parent for path in ROOT.glob("results/studies/*/*/seed_*/evaluation.json")}
     return "".join(f"{line}\n" for line in [*lines, *map(row, sorted(single | seeds))])
 
 
@@ -56,8 +56,9 @@ def row(folder: pathlib.Path) -> str:
     located = ""
     if summary.get("localization"):
         located = ", ".join(f"{mean('localization', sigma, 'f1'):.3f}" for sigma in ("sigma_4", "sigma_8"))
+    name = f"{folder.parent.name}/{folder.name}"
     return (
-        f"| [{folder.name}](results/{folder.name}) | {summary['dataset']} {summary['split']}, {summary['images']} "
+        f"| [{name}](results/studies/{name}) | {summary['dataset']} {summary['split']}, {summary['images']} "
         f"images{seeds} | {mean('mae'):.1f} ({low:.1f} to {high:.1f}) | {mean('rmse'):.1f} | {mean('nae'):.3f} | "
         f"{located} | {run['steps']} steps, {mean('run', 'training_minutes'):.0f} min | "
         f"{run['hardware']['device']}, {run['hardware']['cores']} cores |"
@@ -73,7 +74,7 @@ def with_table(readme: str) -> str:
 def main() -> None:
     """Collects a run if one is named, and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", nargs="?", help="name of the flagfile")
+    parser.add_argument("name", nargs="?", help="study/name of the flagfile")
     parser.add_argument("run", nargs="?", type=pathlib.Path, help="folder of the run")
     parser.add_argument("--evaluation", type=pathlib.Path, help="folder of the evaluation, if not that of the run")
     arguments = parser.parse_args()
