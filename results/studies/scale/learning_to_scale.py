@@ -144,6 +144,27 @@ def summarize(measured, truth, true_groups, factors, groups, first_chosen):
     return result
 
 
+def table(result):
+    """Returns the errors of images, and those of regions by their density, in Markdown."""
+    lines = ["| counter | MAE | RMSE | MAE above that of SPN | paired 95 % interval |", "| --- | --- | --- | --- | --- |"]
+    for name, one in result["counters"].items():
+        low, high = one["interval"]
+        compared = f"{one['difference_of_mae']:+.1f} | {low:+.1f} to {high:+.1f}" if low < high else " | "
+        lines.append(f"| {name} | {one['mae']:.1f} | {one['rmse']:.1f} | {compared} |")
+    lines += [
+        "",
+        "| people in a region | regions | MAE of SPN | of L2SM | paired 95 % interval of the difference |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in result["groups"]:
+        low, high = row["L2SM"]["interval"]
+        lines.append(
+            f"| {row['people_a_region']:.1f} | {row['regions']} | {row['SPN']['mae']:.2f} | {row['L2SM']['mae']:.2f} | "
+            f"{low:+.2f} to {high:+.2f} |"
+        )
+    return "".join(f"{line}\n" for line in lines)
+
+
 def draw(result):
     """Returns a PNG: errors by density group, and the histogram of the scale factors."""
     figure = matplotlib.figure.Figure(figsize=(10, 3.6), layout="constrained")
