@@ -3,11 +3,14 @@
 python results/collect.py recipe/full_sha runs/recipe/full_sha   # after tfcount.evaluate; of several seeds NAME/seed_0
 python results/collect.py                                         # the tables alone
 
-A table stands in `README.md` or in `results/studies/STUDY/README.md` between two comments, the first of which says what
-it tells: `<!-- results: full_sha fast_sha -->` and `<!-- end of results -->`; `<!-- differences: full_sha fast_sha -->` and
-`<!-- end of differences -->`, where the first result is the baseline; `<!-- table: script.py what.json -->` and
-`<!-- end of table -->`, for what the function `table` of a study's script makes of a file that it wrote. In `README.md` a
-result is named with its study, `recipe/full_sha`.
+A table stands in `README.md` or in `results/studies/STUDY/README.md` between two comments, the first of which says
+what it tells:
+
+<!-- results: full_sha fast_sha -->      <!-- end of results -->      errors
+<!-- differences: full_sha fast_sha -->  <!-- end of differences -->  paired differences to the first result
+<!-- table: script.py numbers.json -->   <!-- end of table -->        what `table` of a study's script makes of its file
+
+In `README.md` a result is named with its study, `recipe/full_sha`.
 """
 
 import argparse
@@ -69,7 +72,7 @@ def load(script: pathlib.Path):
 def results(folders: list[pathlib.Path], base: pathlib.Path) -> list[str]:
     """Returns the lines of a table of errors; what several seeds gave is averaged."""
     evaluations = [read(folder) for folder in folders]
-    located = any(one.get("localization") for found in evaluations for one in found)
+    located = all(one.get("localization") for found in evaluations for one in found)
     header = ["result", "counted", "MAE (95 % interval)", "RMSE", "NAE", *["F1 at 4, 8 pixels"] * located, "training"]
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     for folder, found in zip(folders, evaluations, strict=True):

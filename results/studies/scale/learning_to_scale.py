@@ -146,7 +146,10 @@ def summarize(measured, truth, true_groups, factors, groups, first_chosen):
 
 def table(result):
     """Returns the errors of images, and those of regions by their density, in Markdown."""
-    lines = ["| counter | MAE | RMSE | MAE above that of SPN | paired 95 % interval |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| counter | MAE | RMSE | MAE above that of SPN | paired 95 % interval |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for name, one in result["counters"].items():
         low, high = one["interval"]
         compared = f"{one['difference_of_mae']:+.1f} | {low:+.1f} to {high:+.1f}" if low < high else " | "
