@@ -6,16 +6,17 @@ BENCHMARKS := $(filter-out benchmarks/measuring.py benchmarks/supervised.py, $(s
 DEMO_PICTURES := test_00002 test_00011 test_00040
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test lint bench test-gpu clean
+.PHONY: help demo test lint docs bench test-gpu clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   synthesize crowds, train, evaluate, export and count: about 5 minutes on 2 cores"
 	@echo "make test   the tests"
 	@echo "make lint   ruff and mypy"
+	@echo "make docs   the documentation, with all its links checked: docs/_build/html/index.html"
 	@echo "make bench  every claim about speed or memory: adds PyTorch, about 10 minutes"
 	@echo "make test-gpu  what needs a graphics card"
-	@echo "make clean  remove the virtual environment and the demo's outputs"
+	@echo "make clean  remove the virtual environment, the demo's outputs and the documentation that was built"
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "tfcount needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d: call make PYTHON=python3.12" % v)'
@@ -27,7 +28,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 # has not seen, exported and used.
 demo: $(VENV)/.installed data/demo/manifest.json
 	rm -rf runs/demo savedmodels/demo
-	$(BIN)/python -m tfcount.train --flagfile=configs/demo.flags --model_dir=runs/demo
+	$(BIN)/python -m tfcount.train --flagfile=configs/studies/demo/demo.flags --model_dir=runs/demo
 	$(BIN)/python -m tfcount.evaluate --model_dir=runs/demo
 	$(BIN)/python -m tfcount.export --model_dir=runs/demo --output=savedmodels/demo
 	mkdir -p runs/demo/pictures
@@ -46,6 +47,15 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# Warnings are errors, and links that lead nowhere are warnings.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs docs/_build/html
+	@echo "Written: docs/_build/html/index.html"
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,docs]"
+	@touch $@
+
 # Every benchmark runs, also after one that misses its bound; the last line of each tells.
 bench: $(VENV)/.bench
 	@failed=0; for script in $(BENCHMARKS); do \
@@ -61,4 +71,4 @@ test-gpu: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -m gpu
 
 clean:
-	rm -rf $(VENV) runs/demo data/demo savedmodels/demo
+	rm -rf $(VENV) runs/demo data/demo savedmodels/demo docs/_build docs/generated

@@ -1,7 +1,8 @@
 """Training on cached features of a frozen encoder against full training of the same counter.
 
 ratio: minutes of full training over minutes with cached features, encoding included, for as many steps as
-configs/resnet50_sha.flags takes; at least 3. What each reaches on ShanghaiTech Part A stands under results/.
+configs/studies/recipe/full_sha.flags takes; at least 3. What each reaches on ShanghaiTech Part A
+stands under results/studies/recipe/.
 """
 
 import json
@@ -18,7 +19,7 @@ from tfcount.training import CACHED_CROPS
 
 REPEATS = 9
 CACHED = 8
-FULL, FROZEN = "resnet50_sha", "resnet50_cached_sha"
+FULL, FROZEN = "full_sha", "fast_sha"
 IMAGES = 270
 
 
@@ -40,7 +41,7 @@ def main():
             REPEATS,
         )
     batches = -(-CACHED_CROPS * IMAGES // supervised.CONFIG.train.batch_size)
-    steps = flags.from_file(str(ROOT / "configs" / f"{FULL}.flags")).train.steps
+    steps = flags.from_file(str(ROOT / "configs" / "studies" / "recipe" / f"{FULL}.flags")).train.steps
     minutes = {
         FULL: steps * seconds["full step"] / 60,
         FROZEN: (steps * seconds["cached step"] + batches * seconds["encoding a batch"]) / 60,
@@ -50,7 +51,7 @@ def main():
         print(f"{name:<18}{value:>8.3f} s")
     print(f"{batches} batches of features, {CACHED_CROPS} crops of {IMAGES} images: {batches * size / 1e9:.1f} GB")
     for name, value in minutes.items():
-        path = ROOT / "results" / name / "evaluation.json"
+        path = ROOT / "results" / "studies" / "recipe" / name / "evaluation.json"
         result = json.loads(path.read_text(encoding="utf-8"))
         low, high = result["interval"]["mae"]
         print(f"{name:<22}{value:>6.1f} minutes for {steps} steps; MAE {result['mae']:.1f} ({low:.1f} to {high:.1f})")

@@ -2,8 +2,8 @@
 
 ratio: median over the images of the time of `l2sm`, C = 3 of G = 5, over that of `spn`; at most 1.078, what the paper
 measured (0.565 s / 0.524 s). In each image those divisions are looked at again, at those scales, that the trained
-counter chose there (results/l2sm_resnet50_sha/factors.json): untrained weights choose nothing. Below it, how the ratio
-grows with the share of divisions, with factors drawn from all of these.
+counter chose there (results/studies/scale/l2sm_sha/factors.json): untrained weights choose nothing. Below it, how the
+ratio grows with the share of divisions, with factors drawn from all of these.
 """
 
 import json
@@ -66,7 +66,8 @@ def main():
         counting[name](image).numpy()
         return time.perf_counter() - begin
 
-    kept = json.loads((ROOT / "results" / "l2sm_resnet50_sha" / "factors.json").read_text(encoding="utf-8"))
+    path = ROOT / "results" / "studies" / "scale" / "l2sm_sha" / "factors.json"
+    kept = json.loads(path.read_text(encoding="utf-8"))
     trained = np.array(list(kept.values()), np.float32)
     generator = np.random.default_rng(0)
     ratios = {}

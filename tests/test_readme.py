@@ -1,4 +1,4 @@
-"""The commands of the README can be given as they stand."""
+"""The commands of README, docs, studies and flagfiles can be given as they stand, and links lead somewhere."""
 
 import importlib
 import pathlib
@@ -14,7 +14,14 @@ from tfcount import flags, select_labels
 from tfrecords_tools import build, show, synthesize
 
 ROOT = pathlib.Path(__file__).parent.parent
-TEXTS = [ROOT / "README.md", ROOT / "Makefile", *sorted(ROOT.glob("configs/**/*.flags"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(path for path in sorted(ROOT.glob("docs/**/*.md")) if not {"_build", "generated"} & set(path.parts)),
+    *sorted(ROOT.glob("results/studies/*/README.md")),
+]
+TEXTS = [*PAGES, ROOT / "Makefile", *sorted(ROOT.glob("configs/**/*.flags"))]
+PLAIN_KERAS = ROOT / "docs" / "tutorials" / "plain_keras.md"
 COMMANDS = sorted(
     {
         match[1].strip()
@@ -64,14 +71,23 @@ def test_there_are_commands():
     assert len(COMMANDS) >= 8
 
 
-@pytest.mark.parametrize("path", re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text()))
-def test_links(path):
-    assert (ROOT / path).exists()
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links(page):
+    """That headings are there is seen by `make docs`, which also draws what lies under `generated`."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for path in re.findall(r"\]\((?!http|#)([^)#]+)[^)]*\)", text):
+        assert path.startswith("generated/") or (page.parent / path).exists(), path
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_are_named_are_there(page):
+    for path in re.findall(r"(?<![\w/])(?:configs|results|tests|benchmarks|docs)/[\w/]+\.\w+", page.read_text()):
+        assert path.startswith("docs/_build") or (ROOT / path).exists(), path
 
 
 def test_the_script_of_plain_keras(tmp_path):
     """The loss in a script that uses nothing else of tfcount."""
-    scripts = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    scripts = re.findall(r"^```python\n(.*?)^```", PLAIN_KERAS.read_text(), re.DOTALL | re.MULTILINE)
     script = next(script for script in scripts if "UnbalancedOTLoss" in script)
     assert sum(bool(line.strip()) for line in script.splitlines()) <= 15
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)

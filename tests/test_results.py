@@ -1,7 +1,6 @@
 """Every reported number follows from what lies under `results/`."""
 
 import csv
-import importlib.util
 import json
 import pathlib
 
@@ -43,11 +42,3 @@ class TestEveryResult:
         labels = json.loads((folder / "labels.json").read_text())
         assert labels["images"] == labels["training"]["images"] + labels["validation"]["images"]
         assert f"step {run['steps']}/{run['steps']}" in (folder / "train.log").read_text()
-
-
-def test_the_table_of_the_readme_is_what_the_results_say():
-    spec = importlib.util.spec_from_file_location("collect", ROOT / "results" / "collect.py")
-    collect = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(collect)
-    readme = (ROOT / "README.md").read_text()
-    assert collect.with_table(readme) == readme, "call python results/collect.py"

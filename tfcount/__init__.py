@@ -1,7 +1,7 @@
 """Crowd counting with the labels people can afford, on TensorFlow and Keras.
 
 >>> import tfcount
->>> tfcount.load("runs/resnet50_sha").count("picture.jpg")
+>>> tfcount.load("runs/recipe/full_sha").count("picture.jpg")
 """
 
 import importlib.metadata
