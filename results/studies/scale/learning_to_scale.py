@@ -166,7 +166,8 @@ def table(result):
     for row in result["groups"]:
         low, high = row["L2SM"]["interval"]
         lines.append(
-            f"| {row['people_a_division']:.1f} | {row['divisions']} | {row['SPN']['mae']:.2f} | {row['L2SM']['mae']:.2f} | "
+            f"| {row['people_a_division']:.1f} | {row['divisions']} | {row['SPN']['mae']:.2f} | "
+            f"{row['L2SM']['mae']:.2f} | "
             f"{low:+.2f} to {high:+.2f} |"
         )
     return "".join(f"{line}\n" for line in lines)
