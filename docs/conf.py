@@ -18,6 +18,10 @@ sys.path[:0] = [str(ROOT), str(DOCS)]
 
 import draw_imports  # noqa: E402 (it lies beside this file)
 
+from tfcount.banner import import_tensorflow  # noqa: E402
+
+import_tensorflow()
+
 project = "tfcount"
 author = "the authors of tfcount"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
