@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import tfcount
 from tests.running import run_training
-from tfcount import distribution, predict, runs
+from tfcount import distribution, runs
 from tfcount.config import ExperimentConfig, TrainConfig
 from tfcount.data.config import DataConfig
 from tfcount.inference import Calibration, CountingModel
@@ -123,27 +123,6 @@ def test_predict_writes_where_no_pictures_are(pictures, tmp_path):
     (tmp_path / "file").touch()
     result = command("tfcount.predict", f"--output={tmp_path / 'file'}", *arguments, code=1)
     assert "file is a file. Give a folder." in result.stderr
-
-
-def test_find_images(tmp_path):
-    for name in ("b/c.jpg", "a/c.jpg", "a/x.PNG", "a/notes.txt", "a/inner.jpg/d.jpg"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    folders = [str(tmp_path / name) for name in "ab"]
-    found = predict.find_images([*folders, f"{tmp_path}/a/../b/c.jpg"])
-    assert [os.path.relpath(path, tmp_path) for path in found] == ["a/c.jpg", "a/x.PNG", "b/c.jpg"]
-    with pytest.raises(ValueError, match=r"\\udcff.jpg' is not a name in UTF-8.* rename it"):
-        (tmp_path / "a" / "\udcff.jpg").touch()
-        predict.find_images(folders)
-
-
-def test_overlays_have_names_of_their_own():
-    paths = ["/x/a_b/c.jpg", "/x/a/b/c.jpg", "/y/d.jpg"]
-    assert list(predict._overlay_names(paths).items()) == [
-        ("/x/a_b/c.jpg", "x_a_b_c.jpg_overlay"),
-        ("/x/a/b/c.jpg", "x_a_b_c.jpg__overlay"),
-        ("/y/d.jpg", "d.jpg_overlay"),
-    ]
 
 
 def test_predict_passes_over_what_is_no_image(savedmodel, pictures, tmp_path):
@@ -266,6 +245,9 @@ def test_damaged_savedmodels_and_runs(run, savedmodel, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "run.json").write_text('{"seed": ')
     with pytest.raises(ValueError, match=r"run.json is damaged \(.*\). Restore it from a copy, or train again"):
+        runs.Run(str(tmp_path / "run")).notes()
+    (tmp_path / "run" / "best.calibration.json").write_text('{"line": ')
+    with pytest.raises(ValueError, match=r"best.calibration.json is damaged \(.*\). Restore it from a copy, or train"):
         tfcount.load(tmp_path / "run")
 
 
@@ -282,29 +264,39 @@ def test_arrays_that_are_no_images(savedmodel, image, message):
         tfcount.load(savedmodel).count(image)
 
 
-@pytest.mark.parametrize(
-    "module, arguments, message",
-    [
-        ("tfcount.train", ["--data_dir=no/such", "--model_dir=x"], "Error: No records in 'no/such'"),
-        ("tfcount.train", ["--data_dir=x", "--model_dir=x", "extra"], "Error: unexpected arguments ['extra']"),
-        ("tfcount.train", ["--model_dir=x", "--train_steps=-1"], "Error: --train_steps must be at least 1"),
-        ("tfcount.train", ["--model_dir=x", "--train_stepz=1"], "Unknown command line flag 'train_stepz'"),
-        ("tfcount.evaluate", ["--model_dir=no/such"], "Error: 'no/such' holds no run"),
-        ("tfcount.export", ["--model_dir=no/such", "--output=x"], "Error: 'no/such' holds no run"),
-        ("tfcount.predict", ["--savedmodel=no/such", "README.md"], "Error: 'no/such' holds neither a run"),
-        ("tfcount.predict", ["--savedmodel=x"], "Error: which pictures?"),
-        ("tfcount.predict", ["--savedmodel=x", "no/such"], "Error: 'no/such' does not exist"),
-        ("tfcount.predict", ["--savedmodel=x", "configs"], "Error: 'configs' holds no image"),
-    ],
-)
-def test_wrong_arguments(module, arguments, message):
-    assert message in command(module, *arguments, code=1).stderr
+class TestJson:
+    """One document on standard output, and all that people read on standard error."""
 
+    def test_evaluate(self, run, tmp_path):
+        result = command("tfcount.evaluate", f"--model_dir={run}", f"--output={tmp_path}", "--json")
+        assert json.loads(result.stdout) == json.loads((tmp_path / "evaluation.json").read_text())
+        assert "MAE" in result.stderr and "Written:" in result.stderr
 
-@pytest.mark.parametrize(
-    "module", ["tfcount.train", "tfcount.evaluate", "tfcount.export", "tfcount.predict", "tfcount.compare"]
-)
-def test_help(module):
-    result = command(module, "--help", code=1)  # absl exits with 1 after --help.
-    assert f"python -m {module}" in result.stdout
-    assert "--" in result.stdout
+    def test_predict(self, savedmodel, pictures):
+        broken = pictures / "broken.jpg"
+        broken.write_bytes(b"no picture")
+        result = command("tfcount.predict", f"--savedmodel={savedmodel}", "--json", pictures, code=1)
+        broken.unlink()
+        found = json.loads(result.stdout)
+        assert list(found["errors"]) == [str(broken)] and len(found["images"]) == 3
+        model = tfcount.load(savedmodel)
+        for path, one in found["images"].items():
+            assert one["count"] == pytest.approx(model.count(path), rel=1e-4) and one["extrapolated"] is False
+            assert len(one["points"]) == len(model.locate(path)[0])
+        assert "3 images" in result.stderr
+
+    def test_compare(self, run, tmp_path):
+        command("tfcount.evaluate", f"--model_dir={run}", f"--output={tmp_path}")
+        result = command("tfcount.compare", "--json", f"--output={tmp_path}/a.png", tmp_path, tmp_path)
+        found = json.loads(result.stdout)
+        assert found["images"] == 4 and [row["mae"] for row in found["results"]] == [found["results"][0]["mae"]] * 2
+        assert found["results"][1]["difference"] == 0 and "differences of |error|" in result.stderr
+
+    def test_select_labels(self, crowds, tmp_path):
+        output = f"--output={tmp_path}/questions.csv"
+        result = command("tfcount.select_labels", f"--data_dir={crowds}", "--number=5", output, "--json")
+        found = json.loads(result.stdout)
+        assert len(found["questions"]) == 5 and found["pairs"] == found["implied"] == 0 and found["new"] is None
+        result = command("tfcount.select_labels", f"--data_dir={crowds}", "--simulate", "--json")
+        found = json.loads(result.stdout)
+        assert found["images"] == 12 and set(found["questions"]) == {"proposed", "at random"}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfcount.assembly import build_optimizer
 from tfcount.config import TrainConfig
-from tfcount.experiment import build_optimizer
 
 
 @pytest.fixture(scope="module")

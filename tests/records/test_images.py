@@ -1,3 +1,4 @@
+import os
 import pathlib
 import struct
 import zlib
@@ -165,3 +166,15 @@ def test_a_picture_too_large_to_decode(tmp_path):
     (tmp_path / "a.png").write_bytes(images.PNG + content)
     with pytest.raises(ValueError, match=r"a.png cannot be read as an image: it is empty, damaged, too large"):
         images.read_pixels(tmp_path / "a.png")
+
+
+def test_find_images(tmp_path):
+    for name in ("b/c.jpg", "a/c.jpg", "a/x.PNG", "a/notes.txt", "a/inner.jpg/d.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    folders = [str(tmp_path / name) for name in "ab"]
+    found = images.find_images([*folders, f"{tmp_path}/a/../b/c.jpg"])
+    assert [os.path.relpath(path, tmp_path) for path in found] == ["a/c.jpg", "a/x.PNG", "b/c.jpg"]
+    with pytest.raises(ValueError, match=r"\\udcff.jpg' is not a name in UTF-8.* rename it"):
+        (tmp_path / "a" / "\udcff.jpg").touch()
+        images.find_images(folders)

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tfcount.records.folder import fingerprint
+from tfcount.records.folder import Records
 from tfcount.records.labels import RankingPair, parse_pair, read_pairs, write_pairs
 
 
@@ -30,12 +30,12 @@ class TestPairs:
         return str(shutil.copytree(crowds, tmp_path / "records"))
 
     def test_they_lie_beside_the_images(self, folder):
-        before = fingerprint(folder, "train")
+        before = Records.open(folder, "train").fingerprint()
         assert read_pairs(folder, "train") == []
         write_pairs(folder, "train", self.PAIRS)
         assert read_pairs(folder, "train") == list(self.PAIRS)
         # The images are the same: a run that was stopped goes on.
-        assert fingerprint(folder, "train") == before
+        assert Records.open(folder, "train").fingerprint() == before
         assert read_pairs(folder, "test") == []
 
     def test_they_are_replaced(self, folder):
