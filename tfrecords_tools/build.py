@@ -23,8 +23,9 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from tfrecords_tools import commands, writing
+from tfrecords_tools import commands
 from tfrecords_tools.annotations import folder, jhu, nwpu, shanghaitech, ucf, vgg_cells
+from tfrecords_tools.writing.dataset import write_dataset
 
 DATASETS: dict[str, Callable] = {
     "sha": functools.partial(shanghaitech.read, part="A"),
@@ -56,7 +57,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
         raise ValueError(f"unexpected arguments {list(argv[1:])}; flags are written like --input=DIR.")
     splits = DATASETS[values.dataset](values.input)
     source = {"input": os.path.abspath(values.input)}
-    manifest = writing.write_dataset(values.output, values.dataset, splits, source, values.overwrite)
+    manifest = write_dataset(values.output, values.dataset, splits, source, values.overwrite)
     sys.stdout.write(summarize(manifest))
     return 0
 

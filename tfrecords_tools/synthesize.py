@@ -17,7 +17,9 @@ import numpy as np
 from absl import flags
 
 from tfcount.records import schema
-from tfrecords_tools import build, commands, crowd_renderer, writing
+from tfrecords_tools import build, commands, crowd_renderer
+from tfrecords_tools.writing.dataset import write_dataset
+from tfrecords_tools.writing.plan import LoadedImage
 
 DATASET = "synthetic"
 
@@ -28,7 +30,7 @@ _EMPTY = 0.04
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticCrowd:
-    """One rendered image; a `writing.Source`.
+    """One rendered image; a `writing.plan.ImageSource`.
 
     Attributes:
       split: name of the split.
@@ -56,7 +58,7 @@ class SyntheticCrowd:
         # Another OpenCV may round or compress differently.
         return f"{self!r}, renderer {crowd_renderer.RENDERER_VERSION}, OpenCV {cv2.__version__}"
 
-    def load(self) -> writing.Loaded:
+    def load(self) -> LoadedImage:
         """Renders the image.
 
         Raises:
@@ -75,7 +77,7 @@ class SyntheticCrowd:
             labels=schema.POINTS,
             attributes={"synthetic": True},
         )
-        return writing.Loaded(image, points_clipped=0, points_dropped=0)
+        return LoadedImage(image, points_clipped=0, points_dropped=0)
 
 
 def draw_people(rng: np.random.Generator, max_people: int) -> int:
@@ -147,7 +149,7 @@ def synthesize(
         if images
     }
     source = {"renderer": crowd_renderer.RENDERER_VERSION, **parameters}
-    return writing.write_dataset(output, DATASET, splits, source, overwrite)
+    return write_dataset(output, DATASET, splits, source, overwrite)
 
 
 def _check(flag: str, value: int, least: int, most: int | None = None) -> None:

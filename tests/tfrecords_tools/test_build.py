@@ -8,7 +8,8 @@ import pytest
 from absl import flags
 
 from tfcount.records.folder import read_manifest
-from tfrecords_tools import build, writing
+from tfrecords_tools import build
+from tfrecords_tools.writing import local
 
 
 def call(*arguments):
@@ -33,7 +34,7 @@ def data(tmp_path_factory):
 
 
 def test_builds_and_reports(data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(writing, "FEWEST_IMAGES_FOR_WORKERS", 1)
+    monkeypatch.setattr(local, "FEWEST_IMAGES_FOR_WORKERS", 1)
     output = str(tmp_path / "out")
     assert call("--dataset=folder", f"--input={data}", f"--output={output}") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -47,7 +48,7 @@ def test_builds_and_reports(data, tmp_path, capsys, monkeypatch):
 
     assert call("--dataset=folder", f"--input={data}", f"--output={output}") == 1
     assert capsys.readouterr().err.startswith(f"Error: {output} exists already. Give --overwrite")
-    monkeypatch.setattr(writing, "FEWEST_IMAGES_FOR_WORKERS", 99)
+    monkeypatch.setattr(local, "FEWEST_IMAGES_FOR_WORKERS", 99)
     assert call("--dataset=folder", f"--input={data}", f"--output={output}", "--overwrite") == 0
 
 

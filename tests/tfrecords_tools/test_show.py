@@ -11,7 +11,9 @@ from absl import flags
 
 from tfcount.records import schema
 from tfcount.records.folder import INDEX, MANIFEST, read_index
-from tfrecords_tools import show, writing
+from tfrecords_tools import show
+from tfrecords_tools.writing.dataset import write_dataset
+from tfrecords_tools.writing.plan import LoadedImage
 
 
 @dataclasses.dataclass
@@ -27,7 +29,7 @@ class Grey:
     def load(self):
         image = cv2.imencode(".png", np.full((20, 30, 3), 128, np.uint8))[1].tobytes()
         record = schema.AnnotatedImage(self.id, image, 20, 30, np.float32([[3, 4], [30, 20]]))
-        return writing.Loaded(dataclasses.replace(record, **self.changes), 0, 0)
+        return LoadedImage(dataclasses.replace(record, **self.changes), 0, 0)
 
 
 def call(*arguments):
@@ -42,7 +44,7 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("built") / "records"
     sources = [Grey(f"IMG_{n}") for n in range(1, 7)]
     counted = Grey("counted", {"labels": schema.COUNT, "count": 7.0, "points": np.zeros((0, 2), np.float32)})
-    writing.write_dataset(str(folder), "grey", {"train": sources, "test": [counted]}, {})
+    write_dataset(str(folder), "grey", {"train": sources, "test": [counted]}, {})
     return folder
 
 
@@ -155,7 +157,7 @@ def test_check_compares_manifest_and_index(records, capsys):
     ],
 )
 def test_check_finds_bad_records(tmp_path, capsys, changes, message):
-    writing.write_dataset(str(tmp_path / "out"), "bad", {"train": [Grey("fine"), Grey("bad", changes)]}, {})
+    write_dataset(str(tmp_path / "out"), "bad", {"train": [Grey("fine"), Grey("bad", changes)]}, {})
     capsys.readouterr()
     assert call(tmp_path / "out", "--check") == 1
     out = capsys.readouterr().out
