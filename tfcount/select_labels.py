@@ -15,7 +15,7 @@ from tfcount.labeling.order import against_counts, check
 from tfcount.models import anchors
 from tfcount.records.files import write_file
 from tfcount.records.folder import Records
-from tfcount.records.labels import read_pairs, write_pairs
+from tfcount.records.labels import PairLabel, now, read_labels, write_labels
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -61,15 +61,15 @@ def main(argv, values: flags.FlagValues = flags.FLAGS):
             f"answers with --answers={values.output}."
         )
     ids = [row.id for row in records.rows]
-    kept = read_pairs(values.data_dir, values.split)
+    kept = read_labels(values.data_dir, values.split, PairLabel)
     before = set(kept)
     if values.answers:
-        kept = questions.merge(kept, questions.read_answers(values.answers, ids))
+        kept = questions.merge(kept, questions.read_answers(values.answers, ids), now())
     labels = questions.index_pairs(kept, ids)
     # Before they are kept: labels that contradict each other are told, and change nothing.
     order = check(labels, ids)
     if values.answers:
-        write_pairs(values.data_dir, values.split, kept)
+        write_labels(values.data_dir, values.split, PairLabel, kept)
         new, replaced = set(kept) - before, before - set(kept)
         sys.stdout.write(
             f"Kept {len(new)} new labels of pairs in {values.data_dir}, {len(replaced)} in place of others.\n"

@@ -17,6 +17,8 @@ from tfcount.records import schema
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 INDEX = "index.csv"
+# What a split of the manifest calls the file of labels that people added, see `labels`; "pairs" is the key of before.
+LABEL_KEYS = ("pairs", "labels")
 
 # Memory that shuffling may take, bytes of encoded records.
 _SHUFFLE_BYTES = 1 << 30
@@ -44,7 +46,7 @@ def read_manifest(folder: str) -> dict:
     Returns:
       The manifest: `format_version`, `dataset`, `source`, and `splits`, which maps the name of a split to `images`,
       `points`, `points_clipped`, `points_dropped` and `shards`, a list of `path`, `records`, `bytes` and `sha256`;
-      where pairs of images are labeled, `pairs` has these for the file of the labels.
+      where people added labels, `labels` has these for their file.
 
     Raises:
       FileNotFoundError: if the folder or its manifest does not exist.
@@ -73,12 +75,13 @@ def read_manifest(folder: str) -> dict:
 def fingerprint(folder: str, split: str) -> str:
     """Returns the SHA-256 of what the manifest tells of a split: equal for equal records, wherever they lie.
 
-    Labels of pairs are left out: people add to them, and the images stay as they are.
+    Labels that people added are left out: they add more, and the images stay as they are.
 
     Raises:
       FileNotFoundError: if there are no records in the folder.
     """
-    stated = {name: value for name, value in read_manifest(folder)["splits"][split].items() if name != "pairs"}
+    split_stated = read_manifest(folder)["splits"][split]
+    stated = {name: value for name, value in split_stated.items() if name not in LABEL_KEYS}
     return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
 
 

@@ -30,8 +30,8 @@ def write_dataset(
       dataset: name of the data set, kept in the manifest.
       splits: the images of every split.
       source: where the data are from, or the parameters that made them; JSON, kept in the manifest.
-      overwrite: replace the records that `output` holds, once the new ones are complete; labels of pairs of images that
-        are in both are kept.
+      overwrite: replace the records that `output` holds, once the new ones are complete; labels that people
+        added to images that are in both are kept.
 
     Returns:
       The manifest: see `read_manifest`. It also holds `duplicates`, lists of "split/id" whose images have equal

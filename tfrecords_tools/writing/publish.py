@@ -9,9 +9,12 @@ from typing import Any
 
 from tfcount.records.files import write_json
 from tfcount.records.folder import FORMAT_VERSION, INDEX, MANIFEST, IndexRow, read_index, read_manifest
-from tfcount.records.labels import read_pairs, write_pairs
+from tfcount.records.labels import KINDS, read_labels, write_labels
 from tfrecords_tools.writing.plan import Shard
 from tfrecords_tools.writing.shard import NOTE
+
+# What follows the name of a folder of records in that of the one that it takes the place of.
+_REPLACED = ".replaced"
 
 
 def check_output(output: str, overwrite: bool) -> None:
@@ -59,7 +62,8 @@ def publish(
     manifest = _manifest(dataset, source, shards, statistics)
     _write_index(os.path.join(partial, INDEX), shards, statistics)
     write_json(os.path.join(partial, MANIFEST), manifest)
-    _take_over_pairs(output, partial)
+    # A call that was killed while it replaced records has moved them away already.
+    _take_over_labels(output if os.path.lexists(output) else output + _REPLACED, partial)
     _replace(partial, output)
     return manifest
 
@@ -107,29 +111,35 @@ def _write_index(path: str, shards: Sequence[Shard], statistics: Mapping[str, di
                 table.writerow(row._replace(count=int(row.count)) if whole else row)
 
 
-def _take_over_pairs(output: str, partial: str) -> None:
-    """Keeps what people said of pairs of images that are still there, and tells how much is lost."""
-    if not os.path.isfile(os.path.join(output, MANIFEST)):
+def _take_over_labels(replaced: str, partial: str) -> None:
+    """Keeps what people said of images that are still there, and tells how much is lost."""
+    if not os.path.isfile(os.path.join(replaced, MANIFEST)):
         return
     try:
-        before = {split: read_pairs(output, split) for split in read_manifest(output)["splits"]}
+        before = read_manifest(replaced)["splits"]
     except ValueError as error:
-        sys.stderr.write(f"Warning: labels of pairs that the replaced records may hold are lost: {error}\n")
+        sys.stderr.write(f"Warning: labels that people may have added to the replaced records are lost: {error}\n")
         return
-    splits = read_manifest(partial)["splits"]
-    for split, pairs in before.items():
-        ids = {row.id for row in read_index(partial, split)} if split in splits else set()
-        kept = [pair for pair in pairs if {pair.id_a, pair.id_b} <= ids]
-        if kept:
-            write_pairs(partial, split, kept)
-        if len(kept) < len(pairs):
-            lost = len(pairs) - len(kept)
-            sys.stderr.write(f"{lost} of {len(pairs)} labels of pairs are lost: split {split!r} lacks their images.\n")
+    after = read_manifest(partial)["splits"]
+    for split in before:
+        ids = {row.id for row in read_index(partial, split)} if split in after else set()
+        try:
+            labels = {name: read_labels(replaced, split, kind) for name, kind in KINDS.items()}
+        except ValueError as error:
+            sys.stderr.write(f"Warning: labels that people added to split {split!r} are lost: {error}\n")
+            continue
+        for name, given in labels.items():
+            kept = [label for label in given if ids.issuperset(label.images())]
+            if kept:
+                write_labels(partial, split, KINDS[name], kept)
+            if len(kept) < len(given):
+                lost = f"{len(given) - len(kept)} of {len(given)} labels of the kind {name!r} are lost"
+                sys.stderr.write(f"{lost}: split {split!r} lacks their images.\n")
 
 
 def _replace(partial: str, output: str) -> None:
     """Gives the complete folder its name, and removes what it replaces and the notes of finished shards."""
-    replaced = output + ".replaced"
+    replaced = output + _REPLACED
     if os.path.isdir(output) and os.listdir(output):
         # A call that was killed right here may have left one.
         shutil.rmtree(replaced, ignore_errors=True)
