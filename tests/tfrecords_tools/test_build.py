@@ -1,3 +1,4 @@
+import functools
 import os
 import subprocess
 import sys
@@ -83,9 +84,27 @@ def test_wrong_flags(arguments, message):
         call(*arguments)
 
 
+def test_the_help_describes_every_data_set(monkeypatch):
+    def read(folder):
+        """Reads tables.
+
+        Slowly.
+        """
+
+    monkeypatch.setitem(build.DATASETS, "table", functools.partial(read, folder="a"))
+    lines = [line.split(": ", 1) for line in build.describe_datasets().splitlines()]
+    assert [name for names, _ in lines for name in names.split(", ")] == list(build.DATASETS)
+    assert all(text.startswith("Reads ") and text.endswith(".") for _, text in lines)
+    assert lines[0][0] == "sha, shb" and lines[-1] == ["table", "Reads tables."]
+    values = flags.FlagValues()
+    build.define_flags(values)
+    assert build.describe_datasets() in values["dataset"].help
+
+
 def test_command_line():
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     command = [sys.executable, "-m", "tfrecords_tools.build", "--help"]
     text = subprocess.run(command, capture_output=True, text=True, env=environment).stdout
     assert text.index("python -m tfrecords_tools.build --dataset=sha") < text.index("--dataset: <sha|shb|")
+    assert "vgg_cells: Reads " in text
     assert "--overwrite" in text or "--[no]overwrite" in text

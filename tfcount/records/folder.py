@@ -56,7 +56,7 @@ def read_manifest(folder: str) -> dict:
     if not os.path.isfile(path):
         raise FileNotFoundError(
             f"No records in {folder!r}: {path} does not exist. Build them with `python -m tfrecords_tools.build "
-            f"--dataset=sha|shb|ucf_qnrf|jhu|nwpu|vgg_cells|folder --input=DIR --output={folder}`."
+            f"--dataset=NAME --input=DIR --output={folder}`, whose --help lists the names."
         )
     try:
         with open(path, encoding="utf-8") as file:

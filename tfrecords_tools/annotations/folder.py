@@ -61,7 +61,9 @@ class FolderImage:
 
 
 def read(folder: str) -> dict[str, list[FolderImage]]:
-    """Finds the images of a folder and reads their annotations; the id of an image is its file name.
+    """Reads your own images with their points or counts, in a file that ends in .csv or .json.
+
+    The id of an image is its file name.
 
     Raises:
       FileNotFoundError: if a file is missing: the annotation file, or an image that it names.

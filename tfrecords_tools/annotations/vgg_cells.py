@@ -40,7 +40,9 @@ class CellImage:
 
 
 def read(folder: str) -> dict[str, list[CellImage]]:
-    """Finds the images: 1 to 100 are split "train", 101 to 200 "test".
+    """Reads 200 images of cells with dots from the folder `cells`, or from the one that holds it.
+
+    Images 1 to 100 are split "train", 101 to 200 "test".
 
     Args:
       folder: `cells`, or the folder that holds it.
