@@ -10,7 +10,7 @@ from absl import flags
 
 from tfcount import select_labels
 from tfcount.records.folder import Records
-from tfcount.records.labels import RankingPair, read_pairs, write_pairs
+from tfcount.records.labels import PairLabel, read_labels, write_labels
 
 
 @pytest.fixture
@@ -59,9 +59,9 @@ def test_questions_answers_and_questions_again(folder, call, tmp_path):
         path = following
         with open(path) as file:
             asked += len(file.readlines()) - 1
-    labels = read_pairs(folder, "train")
+    labels = read_labels(folder, "train", PairLabel)
     assert len(labels) == asked
-    assert all(pair.source == "human" for pair in labels)
+    assert all(pair.source == "human" and pair.time.endswith("Z") for pair in labels)
     apart = sum(one > 2 * other for one in counts.values() for other in counts.values())
     assert f"{apart} pairs known with what follows from them" in printed
 
@@ -71,7 +71,7 @@ def test_answers_that_contradict_each_other_are_not_kept(folder, call, tmp_path)
     path.write_text("image_a,image_b,relation\ntrain_00001,train_00002,greater\ntrain_00001,train_00002,less\n")
     with pytest.raises(ValueError, match="Labels contradict each other: 'train_00002' shows more than 'train_00001'"):
         call(f"--data_dir={folder}", f"--answers={path}", f"--output={tmp_path}/next.csv")
-    assert read_pairs(folder, "train") == []
+    assert read_labels(folder, "train", PairLabel) == []
 
 
 def test_equal_answers_are_kept_once(folder, call, tmp_path):
@@ -95,8 +95,8 @@ def test_an_answer_takes_the_place_of_another(folder, call, tmp_path):
         path.write_text(f"image_a,image_b,relation\ntrain_{line}\n")
         printed = call(f"--data_dir={folder}", f"--answers={path}", f"--output={tmp_path}/{index}.csv")
         assert f"Kept 1 new labels of pairs in {folder}, {int(index > 1)} in place of others." in printed
-        assert len(read_pairs(folder, "train")) == number
-    assert {pair.relation for pair in read_pairs(folder, "train")} == {"greater", "close"}
+        assert len(read_labels(folder, "train", PairLabel)) == number
+    assert {pair.relation for pair in read_labels(folder, "train", PairLabel)} == {"greater", "close"}
 
 
 def test_labels_that_counts_contradict_are_told(folder, call, tmp_path):
@@ -110,8 +110,8 @@ def test_labels_that_counts_contradict_are_told(folder, call, tmp_path):
 def test_images_to_count(folder, call, tmp_path):
     """From few people to many, as far as the labels of pairs tell; a count that is known is there."""
     rows = sorted(Records.open(folder, "train").rows, key=lambda row: row.count)
-    pairs = [RankingPair(more.id, fewer.id, "greater", "human") for fewer, more in itertools.pairwise(rows)]
-    write_pairs(folder, "train", pairs)
+    pairs = [PairLabel(more.id, fewer.id, "greater", "human") for fewer, more in itertools.pairwise(rows)]
+    write_labels(folder, "train", PairLabel, pairs)
     path = tmp_path / "anchors.csv"
     printed = call(f"--data_dir={folder}", "--strategy=anchors", "--number=3", f"--output={path}")
     assert f"Written: {path} (3 images, from few people to many)" in printed
@@ -138,4 +138,4 @@ def test_simulated(folder, call):
     table = np.array([[int(cell.replace(",", "")) for cell in line.split()[1:]] for line in lines[2:]])
     assert table.shape == (7, 2) and np.all(np.diff(table, axis=0) >= 0)
     assert table[-1].max() <= 66
-    assert read_pairs(folder, "train") == []
+    assert read_labels(folder, "train", PairLabel) == []

@@ -3,17 +3,10 @@ r"""Builds the records of a data set.
 Example:
   python -m tfrecords_tools.build --dataset=sha --input=ShanghaiTech --output=data/sha
 
-Data sets:
-  sha, shb    ShanghaiTech, part A or B. --input: the folder of the part, or one that holds it.
-  ucf_qnrf    UCF-QNRF. --input: the folder with `Train` and `Test`.
-  ucf_cc_50_1 to ucf_cc_50_5: the five folds of UCF_CC_50, each with another fifth for the test. --input: its folder.
-  jhu         JHU-CROWD++. --input: the folder with `train`, `val` and `test`.
-  nwpu        NWPU-Crowd. --input: the folder with `images`, `jsons` and the lists `train.txt`, `val.txt`, `test.txt`.
-              Its test images have no annotations: count them with `tfcount.predict`, evaluate on `val`.
-  vgg_cells   200 images of cells with dots. --input: the folder `cells`, or the one that holds it.
-  folder      your own images with one file of points or counts, a CSV with the header `image,x,y` or `image,count`,
-              or a JSON file {"image.jpg": [[x, y], ...]}. An image without objects has a line `image,,`, the count 0,
-              or an empty list; an empty count is unknown. Subfolders `train` and `test` make these splits.
+Your own images need one file of points or counts: a CSV with the header `image,x,y` or `image,count`, or a JSON file
+{"image.jpg": [[x, y], ...]}. An image without objects has a line `image,,`, the count 0, or an empty list; an empty
+count is unknown. Subfolders `train` and `test` make these splits.
+  python -m tfrecords_tools.build --dataset=folder --input=pictures --output=data/mine
 """
 
 import functools
@@ -23,8 +16,9 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from tfrecords_tools import commands, writing
+from tfrecords_tools import commands
 from tfrecords_tools.annotations import folder, jhu, nwpu, shanghaitech, ucf, vgg_cells
+from tfrecords_tools.writing.dataset import write_dataset
 
 DATASETS: dict[str, Callable] = {
     "sha": functools.partial(shanghaitech.read, part="A"),
@@ -38,10 +32,20 @@ DATASETS: dict[str, Callable] = {
 }
 
 
+def describe_datasets() -> str:
+    """Returns a line for each reader, the first of its docstring, behind the data sets that it reads."""
+    names: dict[str, list[str]] = {}
+    for name, reader in DATASETS.items():
+        function = reader.func if isinstance(reader, functools.partial) else reader
+        names.setdefault((function.__doc__ or "").partition("\n")[0], []).append(name)
+    return "\n".join(f"{', '.join(names[line])}: {line}" for line in names)
+
+
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the flags of this command, at its start: other commands have flags of the same names."""
     names = list(DATASETS)
-    flags.DEFINE_enum("dataset", None, names, "What --input holds.", required=True, flag_values=values)
+    text = f"What --input is:\n{describe_datasets()}"
+    flags.DEFINE_enum("dataset", None, names, text, required=True, flag_values=values)
     flags.DEFINE_string("input", None, "Folder of the data set.", required=True, flag_values=values)
     flags.DEFINE_string("output", None, "Folder of records to make.", required=True, flag_values=values)
     flags.DEFINE_bool(
@@ -56,7 +60,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
         raise ValueError(f"unexpected arguments {list(argv[1:])}; flags are written like --input=DIR.")
     splits = DATASETS[values.dataset](values.input)
     source = {"input": os.path.abspath(values.input)}
-    manifest = writing.write_dataset(values.output, values.dataset, splits, source, values.overwrite)
+    manifest = write_dataset(values.output, values.dataset, splits, source, values.overwrite)
     sys.stdout.write(summarize(manifest))
     return 0
 

@@ -19,8 +19,8 @@ import tqdm
 from absl import flags
 
 from tfcount.records import schema
-from tfcount.records.folder import IndexRow, read_index, read_manifest
-from tfcount.records.labels import read_pairs
+from tfcount.records.folder import LABEL_KEYS, IndexRow, read_index, read_manifest
+from tfcount.records.labels import KINDS, PointsLabel, RegionsLabel, read_labels
 from tfrecords_tools import commands
 
 # Smaller images are enlarged, so that points do not hide what they mark.
@@ -149,21 +149,30 @@ def check(folder: str) -> Iterator[str | None]:
                 yield f"{row.shard}: {row.id}: the index names a shard that is not in the manifest"
         for shard in stated["shards"]:
             yield from _check_shard(folder, shard, by_shard[shard["path"]])
-        if "pairs" in stated:
-            yield from _check_pairs(folder, split, stated["pairs"], set(names))
+        yield from _check_labels(folder, split, stated, rows)
 
 
-def _check_pairs(folder: str, split: str, stated: dict, ids: set[str]) -> Iterator[str]:
+def _check_labels(folder: str, split: str, stated: dict, rows: list[IndexRow]) -> Iterator[str]:
+    """Checks the labels that people added to a split."""
     try:
-        pairs = read_pairs(folder, split)
+        labels = [label for kind in KINDS.values() for label in read_labels(folder, split, kind)]
     except ValueError as error:
         yield str(error)
         return
-    with open(os.path.join(folder, stated["path"]), "rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != stated["sha256"]:
-            yield f"{stated['path']}: the sha256 of the file is not that of the manifest"
-    for name in sorted({name for pair in pairs for name in (pair.id_a, pair.id_b)} - ids):
-        yield f"{stated['path']}: names the image {name}, which is not in the index"
+    for file in (stated[key] for key in LABEL_KEYS if key in stated):
+        with open(os.path.join(folder, file["path"]), "rb") as content:
+            if hashlib.file_digest(content, "sha256").hexdigest() != file["sha256"]:
+                yield f"{file['path']}: the sha256 of the file is not that of the manifest"
+    by_id = {row.id: row for row in rows}
+    for name in sorted({name for label in labels for name in label.images()} - set(by_id)):
+        yield f"{split}: a label names the image {name}, which is not in the index"
+    for label in labels:
+        if isinstance(label, PointsLabel | RegionsLabel) and label.id in by_id:
+            row = by_id[label.id]
+            corners = [] if isinstance(label, PointsLabel) else [label.regions[:, :2], label.regions[:, 2:]]
+            places = np.concatenate([label.points, *corners])
+            if np.any((places < 0) | (places > [row.width, row.height])):
+                yield f"{split}: a label of {label.id} has points or regions outside of the image"
 
 
 def _check_shard(folder: str, shard: dict, rows: list[IndexRow]) -> Iterator[str | None]:

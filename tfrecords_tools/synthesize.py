@@ -17,8 +17,10 @@ import numpy as np
 from absl import flags
 
 from tfcount.records import schema
-from tfrecords_tools import build, commands, writing
+from tfrecords_tools import build, commands
 from tfrecords_tools.crowds import planning, rendering
+from tfrecords_tools.writing.dataset import write_dataset
+from tfrecords_tools.writing.plan import LoadedImage
 
 DATASET = "synthetic"
 
@@ -29,7 +31,7 @@ _EMPTY = 0.04
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticCrowd:
-    """One rendered image; a `writing.Source`.
+    """One rendered image; a `writing.plan.ImageSource`.
 
     Attributes:
       split: name of the split.
@@ -57,7 +59,7 @@ class SyntheticCrowd:
         # Another OpenCV may round or compress differently.
         return f"{self!r}, renderer {rendering.RENDERER_VERSION}, OpenCV {cv2.__version__}"
 
-    def load(self) -> writing.Loaded:
+    def load(self) -> LoadedImage:
         """Renders the image.
 
         Raises:
@@ -76,7 +78,7 @@ class SyntheticCrowd:
             labels=schema.POINTS,
             attributes={"synthetic": True},
         )
-        return writing.Loaded(image, points_clipped=0, points_dropped=0)
+        return LoadedImage(image, points_clipped=0, points_dropped=0)
 
 
 def draw_people(rng: np.random.Generator, max_people: int) -> int:
@@ -148,7 +150,7 @@ def synthesize(
         if images
     }
     source = {"renderer": rendering.RENDERER_VERSION, **parameters}
-    return writing.write_dataset(output, DATASET, splits, source, overwrite)
+    return write_dataset(output, DATASET, splits, source, overwrite)
 
 
 def _check(flag: str, value: int, least: int, most: int | None = None) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfcount.labeling import questions
-from tfcount.records.labels import RELATIONS, RankingPair
+from tfcount.records.labels import RELATIONS, PairLabel
 
 IDS = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
 
@@ -18,7 +18,7 @@ class TestFiles:
             answered = file.read().replace("a.jpg,b.jpg,", "a.jpg,b.jpg,greater")
         with open(path, "w") as file:
             file.write(answered)
-        assert questions.read_answers(path, IDS) == [RankingPair("a.jpg", "b.jpg", "greater", "human")]
+        assert questions.read_answers(path, IDS) == [PairLabel("a.jpg", "b.jpg", "greater", "human")]
 
     def test_relations(self, tmp_path):
         path = tmp_path / "pairs.csv"
@@ -53,3 +53,31 @@ class TestFiles:
 
 def test_relations_are_those_of_the_records():
     assert (questions.GREATER, questions.LESS, questions.CLOSE) == RELATIONS
+
+
+class TestMerge:
+    NOON, EVENING = "2026-07-01T12:00:00Z", "2026-07-01T18:00:00Z"
+
+    def test_an_answer_gets_the_time_at_which_it_is_kept(self):
+        answers = [PairLabel("a.jpg", "b.jpg", "greater", "human"), PairLabel("c.jpg", "d.jpg", "close", "human")]
+        assert questions.merge([], answers, self.NOON) == [pair._replace(time=self.NOON) for pair in answers]
+
+    @pytest.mark.parametrize("time", ["", "2026-06-30T09:00:00Z"])
+    @pytest.mark.parametrize("again", [("a.jpg", "b.jpg", "greater"), ("b.jpg", "a.jpg", "less")])
+    def test_what_is_said_again_stays_with_its_time(self, time, again):
+        kept = [
+            PairLabel("a.jpg", "b.jpg", "greater", "human", time),
+            PairLabel("c.jpg", "d.jpg", "less", "human", time),
+        ]
+        merged = questions.merge(kept, 2 * [PairLabel(*again, "human")], self.NOON)
+        assert set(merged) == set(kept) and len(merged) == 2
+
+    def test_another_answer_takes_the_place_and_the_time(self):
+        kept = questions.merge([], [PairLabel("a.jpg", "b.jpg", "greater", "human")], self.NOON)
+        merged = questions.merge(kept, [PairLabel("a.jpg", "b.jpg", "less", "human")], self.EVENING)
+        assert merged == [PairLabel("b.jpg", "a.jpg", "greater", "human", self.EVENING)]
+
+    def test_a_person_who_says_what_counts_say(self):
+        kept = [PairLabel("a.jpg", "b.jpg", "greater", "counts", self.NOON)]
+        merged = questions.merge(kept, [PairLabel("a.jpg", "b.jpg", "greater", "human")], self.EVENING)
+        assert merged == [PairLabel("a.jpg", "b.jpg", "greater", "human", self.EVENING)]

@@ -15,7 +15,7 @@ from tfcount.methods import ranking
 from tfcount.methods.ranking import Config, Ranking
 from tfcount.models import build_counter
 from tfcount.records.folder import Records
-from tfcount.records.labels import RankingPair, write_pairs
+from tfcount.records.labels import PairLabel, write_labels
 
 FEW = Config(anchors=4)
 
@@ -73,8 +73,8 @@ class TestLabelsOfRecords:
 
     def answer(self, folder, pairs, ids):
         """Keeps for pairs of positions that the first image shows more."""
-        labels = [RankingPair(ids[one], ids[other], "greater", "human") for one, other in pairs]
-        write_pairs(folder, "train", labels)
+        labels = [PairLabel(ids[one], ids[other], "greater", "human") for one, other in pairs]
+        write_labels(folder, "train", PairLabel, labels)
 
     def test_what_people_said(self, folder):
         records = Records.open(folder, "train")
@@ -109,7 +109,7 @@ class TestLabelsOfRecords:
         records = Records.open(folder, "train")
         ids = [row.id for row in records.rows]
         labels = [(0, 1, "greater"), (1, 0, "less"), (2, 3, "close")]
-        write_pairs(folder, "train", [RankingPair(ids[a], ids[b], told, "human") for a, b, told in labels])
+        write_labels(folder, "train", PairLabel, [PairLabel(ids[a], ids[b], told, "human") for a, b, told in labels])
         facts = ranking.collect_facts(Config(labels="records"), records, seed=0)
         assert facts.asked == 2 and facts.pairs.tolist() == [[0, 1]]
 

@@ -50,7 +50,9 @@ def test_a_shard_that_is_cut_while_it_is_read(crowds, tmp_path):
 
 
 def test_manifest_errors(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"tfrecords_tools\.build"):
+    with pytest.raises(
+        FileNotFoundError, match=r"tfrecords_tools\.build --dataset=NAME .*, whose --help lists the names"
+    ):
         read_manifest(str(tmp_path))
     path = tmp_path / MANIFEST
     path.write_text("{")

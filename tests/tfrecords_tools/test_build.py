@@ -1,3 +1,4 @@
+import functools
 import os
 import subprocess
 import sys
@@ -8,7 +9,8 @@ import pytest
 from absl import flags
 
 from tfcount.records.folder import read_manifest
-from tfrecords_tools import build, writing
+from tfrecords_tools import build
+from tfrecords_tools.writing import local
 
 
 def call(*arguments):
@@ -33,7 +35,7 @@ def data(tmp_path_factory):
 
 
 def test_builds_and_reports(data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(writing, "FEWEST_IMAGES_FOR_WORKERS", 1)
+    monkeypatch.setattr(local, "FEWEST_IMAGES_FOR_WORKERS", 1)
     output = str(tmp_path / "out")
     assert call("--dataset=folder", f"--input={data}", f"--output={output}") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -47,7 +49,7 @@ def test_builds_and_reports(data, tmp_path, capsys, monkeypatch):
 
     assert call("--dataset=folder", f"--input={data}", f"--output={output}") == 1
     assert capsys.readouterr().err.startswith(f"Error: {output} exists already. Give --overwrite")
-    monkeypatch.setattr(writing, "FEWEST_IMAGES_FOR_WORKERS", 99)
+    monkeypatch.setattr(local, "FEWEST_IMAGES_FOR_WORKERS", 99)
     assert call("--dataset=folder", f"--input={data}", f"--output={output}", "--overwrite") == 0
 
 
@@ -82,9 +84,27 @@ def test_wrong_flags(arguments, message):
         call(*arguments)
 
 
+def test_the_help_describes_every_data_set(monkeypatch):
+    def read(folder):
+        """Reads tables.
+
+        Slowly.
+        """
+
+    monkeypatch.setitem(build.DATASETS, "table", functools.partial(read, folder="a"))
+    lines = [line.split(": ", 1) for line in build.describe_datasets().splitlines()]
+    assert [name for names, _ in lines for name in names.split(", ")] == list(build.DATASETS)
+    assert all(text.startswith("Reads ") and text.endswith(".") for _, text in lines)
+    assert lines[0][0] == "sha, shb" and lines[-1] == ["table", "Reads tables."]
+    values = flags.FlagValues()
+    build.define_flags(values)
+    assert build.describe_datasets() in values["dataset"].help
+
+
 def test_command_line():
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     command = [sys.executable, "-m", "tfrecords_tools.build", "--help"]
     text = subprocess.run(command, capture_output=True, text=True, env=environment).stdout
     assert text.index("python -m tfrecords_tools.build --dataset=sha") < text.index("--dataset: <sha|shb|")
+    assert "vgg_cells: Reads " in text
     assert "--overwrite" in text or "--[no]overwrite" in text

@@ -11,7 +11,10 @@ from absl import flags
 
 from tfcount.records import schema
 from tfcount.records.folder import INDEX, MANIFEST, read_index
-from tfrecords_tools import show, writing
+from tfcount.records.labels import CountLabel, PairLabel, PointsLabel, RegionsLabel, write_labels
+from tfrecords_tools import show
+from tfrecords_tools.writing.dataset import write_dataset
+from tfrecords_tools.writing.plan import LoadedImage
 
 
 @dataclasses.dataclass
@@ -27,7 +30,7 @@ class Grey:
     def load(self):
         image = cv2.imencode(".png", np.full((20, 30, 3), 128, np.uint8))[1].tobytes()
         record = schema.AnnotatedImage(self.id, image, 20, 30, np.float32([[3, 4], [30, 20]]))
-        return writing.Loaded(dataclasses.replace(record, **self.changes), 0, 0)
+        return LoadedImage(dataclasses.replace(record, **self.changes), 0, 0)
 
 
 def call(*arguments):
@@ -42,7 +45,7 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("built") / "records"
     sources = [Grey(f"IMG_{n}") for n in range(1, 7)]
     counted = Grey("counted", {"labels": schema.COUNT, "count": 7.0, "points": np.zeros((0, 2), np.float32)})
-    writing.write_dataset(str(folder), "grey", {"train": sources, "test": [counted]}, {})
+    write_dataset(str(folder), "grey", {"train": sources, "test": [counted]}, {})
     return folder
 
 
@@ -155,8 +158,60 @@ def test_check_compares_manifest_and_index(records, capsys):
     ],
 )
 def test_check_finds_bad_records(tmp_path, capsys, changes, message):
-    writing.write_dataset(str(tmp_path / "out"), "bad", {"train": [Grey("fine"), Grey("bad", changes)]}, {})
+    write_dataset(str(tmp_path / "out"), "bad", {"train": [Grey("fine"), Grey("bad", changes)]}, {})
     capsys.readouterr()
     assert call(tmp_path / "out", "--check") == 1
     out = capsys.readouterr().out
     assert f"train-00000-of-00001.tfrecord: bad: {message}\n1 records are fine" in out
+
+
+class TestLabels:
+    """Labels that people added are checked, too."""
+
+    @pytest.fixture
+    def labeled(self, records):
+        folder = str(records)
+        write_labels(folder, "train", PairLabel, [PairLabel("IMG_1", "IMG_2", "greater", "human")])
+        write_labels(folder, "train", CountLabel, [CountLabel("IMG_3", 7, "human")])
+        write_labels(folder, "train", PointsLabel, [PointsLabel("IMG_1", [[0, 0], [30, 20]], "human")])
+        write_labels(folder, "train", RegionsLabel, [RegionsLabel("IMG_4", [[0, 0, 30, 20]], [[3, 4]], "human")])
+        return records
+
+    def test_fine(self, labeled, capsys):
+        assert call(labeled, "--check") == 0
+        assert capsys.readouterr().out == "7 records are fine.\n"
+
+    def test_outside_of_the_image(self, labeled, capsys):
+        write_labels(str(labeled), "train", PointsLabel, [PointsLabel("IMG_1", [[3, 21]], "human")])
+        write_labels(str(labeled), "train", RegionsLabel, [RegionsLabel("IMG_4", [[-1, 0, 9, 9]], [], "human")])
+        assert call(labeled, "--check") == 1
+        assert capsys.readouterr().out.splitlines()[:2] == [
+            "train: a label of IMG_1 has points or regions outside of the image",
+            "train: a label of IMG_4 has points or regions outside of the image",
+        ]
+
+    @pytest.mark.parametrize("name", ["IMG_1", "IMG_2", "IMG_3", "IMG_4"])
+    def test_of_images_that_are_not_there(self, labeled, capsys, name):
+        index = labeled / INDEX
+        index.write_text(index.read_text().replace(f",{name},", ",other,"))
+        assert call(labeled, "--check") == 1
+        assert f"train: a label names the image {name}, which is not in the index\n" in capsys.readouterr().out
+
+    def test_damage(self, labeled, capsys):
+        (path,) = labeled.glob("train-labels-*")
+        content = path.read_bytes()
+        path.write_bytes(content[:-5])
+        assert call(labeled, "--check") == 1
+        assert f"{path.name} cannot be read" in capsys.readouterr().out
+        path.unlink()
+        assert call(labeled, "--check") == 1
+        assert f"{path.name} cannot be read" in capsys.readouterr().out
+
+    def test_another_file_of_as_many_labels(self, labeled, capsys):
+        (path,) = labeled.glob("train-labels-*")
+        content = path.read_bytes()
+        write_labels(str(labeled), "train", CountLabel, [CountLabel("IMG_3", 8, "human")])
+        (path,) = labeled.glob("train-labels-*")
+        path.write_bytes(content)
+        assert call(labeled, "--check") == 1
+        assert f"{path.name}: the sha256 of the file is not that of the manifest" in capsys.readouterr().out

@@ -10,17 +10,17 @@ import numpy as np
 from tfcount.labeling.order import PairLabels, against_counts, check
 from tfcount.records.files import write_file
 from tfcount.records.folder import IndexRow, Records
-from tfcount.records.labels import RELATIONS, RankingPair, read_pairs, write_pairs
+from tfcount.records.labels import RELATIONS, PairLabel, now, read_labels, write_labels
 
 HEADER = ("image_a", "image_b", "relation")
 GREATER, LESS, CLOSE = RELATIONS
 
 
-def read_answers(path: str, ids: Iterable[str]) -> list[RankingPair]:
+def read_answers(path: str, ids: Iterable[str]) -> list[PairLabel]:
     """Reads labels of pairs from a CSV file with the header `image_a,image_b,relation`.
 
     `relation` is "greater" if image_a shows more, "less" if it shows fewer, "close", or empty where nobody has answered
-    yet: such lines are passed over.
+    yet: such lines are passed over. The file does not tell when somebody answered: `merge` sets the time.
 
     Args:
       path: of the file.
@@ -52,7 +52,7 @@ def read_answers(path: str, ids: Iterable[str]) -> list[RankingPair]:
                 if relation and relation not in RELATIONS:
                     raise ValueError(f"{where}: `relation` must be one of {RELATIONS}. Received: {relation!r}.")
                 if relation:
-                    pairs.append(RankingPair(one, other, relation, "human"))
+                    pairs.append(PairLabel(one, other, relation, "human"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not encoded as UTF-8 ({error}): save it as UTF-8.") from error
     except csv.Error as error:
@@ -68,25 +68,36 @@ def write_questions(path: str, pairs: np.ndarray, ids: Sequence[str]) -> None:
     write_file(path, text.getvalue())
 
 
-def merge(kept: Iterable[RankingPair], answers: Iterable[RankingPair]) -> list[RankingPair]:
+def merge(kept: Iterable[PairLabel], answers: Iterable[PairLabel], time: str) -> list[PairLabel]:
     """Adds answers to labels: of the same two images, an answer takes the place of what was said before.
 
-    Answers that say the same are one. Those that contradict each other stay, for `check` to tell.
+    Answers that say the same are one, and one that was kept before stays, with its time. Those that contradict each
+    other stay, for `check` to tell.
+
+    Args:
+      kept: labels of before.
+      answers: what is added to them.
+      time: of the answers, see `PairLabel`.
     """
+    kept = list(kept)
 
     def statement(pair):
-        """Returns a pair in the one form of all that say the same."""
+        """Returns a pair in the one form of all that say the same, whenever they do."""
+        pair = pair._replace(time="")
         if pair.relation == LESS or (pair.relation == CLOSE and pair.id_b < pair.id_a):
             relation = GREATER if pair.relation == LESS else CLOSE
             return pair._replace(id_a=pair.id_b, id_b=pair.id_a, relation=relation)
         return pair
 
-    new = list(dict.fromkeys(map(statement, answers)))
+    said: dict[PairLabel, PairLabel] = {}
+    for pair in kept:
+        said.setdefault(statement(pair), pair)
+    new = [said.get(answer, answer._replace(time=time)) for answer in dict.fromkeys(map(statement, answers))]
     answered_again = {frozenset((pair.id_a, pair.id_b)) for pair in new}
     return [pair for pair in kept if frozenset((pair.id_a, pair.id_b)) not in answered_again] + new
 
 
-def index_pairs(pairs: Iterable[RankingPair], ids: Sequence[str]) -> PairLabels:
+def index_pairs(pairs: Iterable[PairLabel], ids: Sequence[str]) -> PairLabels:
     """Returns labels with the numbers of the images, their places among `ids`, in place of their names."""
     number = {name: index for index, name in enumerate(ids)}
     greater, close = [], []
@@ -155,13 +166,13 @@ def keep_answers(records: Records, path: str | None) -> Answers:
       ValueError: if an answer cannot be understood, or labels contradict each other: then nothing is kept.
     """
     ids, split = [row.id for row in records.rows], records.rows[0].split
-    before = read_pairs(records.folder, split)
-    kept = merge(before, read_answers(path, ids)) if path else before
+    before = read_labels(records.folder, split, PairLabel)
+    kept = merge(before, read_answers(path, ids), now()) if path else before
     labels = index_pairs(kept, ids)
     # Before they are kept: labels that contradict each other are told, and change nothing.
     order = check(labels, ids)
     if path:
-        write_pairs(records.folder, split, kept)
+        write_labels(records.folder, split, PairLabel, kept)
     new = len(set(kept) - set(before)) if path else None
     replaced = len(set(before) - set(kept))
     wrong = against_counts(labels.greater, np.array([row.count for row in records.rows]), ids)

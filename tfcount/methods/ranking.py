@@ -15,7 +15,7 @@ from tfcount.labeling.order import against_counts, check, order_of, reduction
 from tfcount.losses.ranking_hinge import is_hard, ranking_hinge
 from tfcount.methods.method import Method, MethodConfig, Plan
 from tfcount.records.folder import Records
-from tfcount.records.labels import read_pairs
+from tfcount.records.labels import PairLabel, read_labels
 
 SUPERVISION = ("none", "anchors", "all")
 LABELS = ("counts", "records")
@@ -246,7 +246,8 @@ def _said(config, records, counts, seed):
     """Returns the labels "more" that the records keep of these images, `(p, 2)`, and how many pairs have labels."""
     ids = [row.id for row in records.rows]
     known_ids = set(ids)
-    pairs = [pair for pair in read_pairs(records.folder, records.rows[0].split) if {pair.id_a, pair.id_b} <= known_ids]
+    pairs = read_labels(records.folder, records.rows[0].split, PairLabel)
+    pairs = [pair for pair in pairs if {pair.id_a, pair.id_b} <= known_ids]
     labels = questions.index_pairs(pairs, ids)
     if not len(labels.greater):
         raise ValueError(

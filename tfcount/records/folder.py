@@ -17,6 +17,8 @@ from tfcount.records import schema
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 INDEX = "index.csv"
+# What a split of the manifest calls the file of labels that people added, see `labels`; "pairs" is the key of before.
+LABEL_KEYS = ("pairs", "labels")
 
 # Memory that shuffling may take, bytes of encoded records.
 _SHUFFLE_BYTES = 1 << 30
@@ -44,7 +46,7 @@ def read_manifest(folder: str) -> dict:
     Returns:
       The manifest: `format_version`, `dataset`, `source`, and `splits`, which maps the name of a split to `images`,
       `points`, `points_clipped`, `points_dropped` and `shards`, a list of `path`, `records`, `bytes` and `sha256`;
-      where pairs of images are labeled, `pairs` has these for the file of the labels.
+      where people added labels, `labels` has these for their file.
 
     Raises:
       FileNotFoundError: if the folder or its manifest does not exist.
@@ -54,7 +56,7 @@ def read_manifest(folder: str) -> dict:
     if not os.path.isfile(path):
         raise FileNotFoundError(
             f"No records in {folder!r}: {path} does not exist. Build them with `python -m tfrecords_tools.build "
-            f"--dataset=sha|shb|ucf_qnrf|jhu|nwpu|vgg_cells|folder --input=DIR --output={folder}`."
+            f"--dataset=NAME --input=DIR --output={folder}`, whose --help lists the names."
         )
     try:
         with open(path, encoding="utf-8") as file:
@@ -153,7 +155,7 @@ class Records:
         """
         manifest = read_manifest(self.folder)["splits"]
         stated = [
-            {name: value for name, value in manifest[split].items() if name not in ("pairs", "labels")}
+            {name: value for name, value in manifest[split].items() if name not in LABEL_KEYS}
             for split in sorted({row.split for row in self.rows})
         ]
         ids = [] if self.complete else sorted(row.id for row in self.rows)

@@ -18,8 +18,8 @@ import unicodedata
 import numpy as np
 
 from tfcount.records import images, schema
-from tfrecords_tools import writing
 from tfrecords_tools.annotations import loading
+from tfrecords_tools.writing.plan import LoadedImage
 
 SPLITS = ("train", "test")
 _FORMATS = (
@@ -44,7 +44,7 @@ class FolderImage:
         """Returns a text that changes when the image or its annotation does."""
         return repr((loading.fingerprint_files(self.image_path), self.points, self.count))
 
-    def load(self) -> writing.Loaded:
+    def load(self) -> LoadedImage:
         """Reads the image."""
         if self.points is not None:
             return loading.load_points(self.id, self.image_path, np.array(self.points))
@@ -57,11 +57,13 @@ class FolderImage:
             labels=schema.NONE if self.count is None else schema.COUNT,
             count=self.count,
         )
-        return writing.Loaded(record, 0, 0)
+        return LoadedImage(record, 0, 0)
 
 
 def read(folder: str) -> dict[str, list[FolderImage]]:
-    """Finds the images of a folder and reads their annotations; the id of an image is its file name.
+    """Reads your own images with their points or counts, in a file that ends in .csv or .json.
+
+    The id of an image is its file name.
 
     Raises:
       FileNotFoundError: if a file is missing: the annotation file, or an image that it names.

@@ -14,7 +14,7 @@ _REMEDY = "Copy it again from its source."
 
 
 def read(folder: str) -> dict[str, list[pairing.BoxedImage]]:
-    """Finds the images of the folders `train`, `val` and `test`.
+    """Reads JHU-CROWD++ from the folder that holds `train`, `val` and `test`.
 
     Args:
       folder: with these folders, each with `images`, `gt` and `image_labels.txt`.

@@ -12,10 +12,11 @@ _REMEDY = "Copy it again from its source."
 
 
 def read(folder: str) -> dict[str, list[pairing.BoxedImage]]:
-    """Finds the images of the lists `train.txt`, `val.txt` and `test.txt`.
+    """Reads NWPU-Crowd from the folder that holds `images`, `jsons`, `train.txt`, `val.txt` and `test.txt`.
 
-    The annotations of the test images are not published: without a file of its own, an image of "test" has none. A list
-    that does not exist is passed over, but for that of "train".
+    The annotations of the test images are not published: without a file of its own, an image of "test" has none. Count
+    these images with `tfcount.predict`, and evaluate on "val". A list that does not exist is passed over, but for that
+    of "train".
 
     Args:
       folder: with `images`, `jsons` and the lists.

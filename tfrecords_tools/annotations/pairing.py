@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from tfcount.records import images, schema
-from tfrecords_tools import writing
 from tfrecords_tools.annotations import loading
+from tfrecords_tools.writing.plan import LoadedImage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class AnnotatedImage:
         """Returns a text that changes when the image or its annotation does."""
         return loading.fingerprint_files(self.image_path, self.annotation_path)
 
-    def load(self) -> writing.Loaded:
+    def load(self) -> LoadedImage:
         """Reads the image and its points."""
         return loading.load_points(self.id, self.image_path, self.read(self.annotation_path))
 
@@ -59,7 +59,7 @@ class BoxedImage:
         paths = [path for path in (self.image_path, self.annotation_path) if path]
         return repr((loading.fingerprint_files(*paths), self.attributes))
 
-    def load(self) -> writing.Loaded:
+    def load(self) -> LoadedImage:
         """Reads the image, and its points and boxes."""
         if self.annotation_path is not None:
             points, boxes = self.read(self.annotation_path)
@@ -68,7 +68,7 @@ class BoxedImage:
         record = schema.AnnotatedImage(
             self.id, image.encoded, image.height, image.width, labels=schema.NONE, attributes=self.attributes
         )
-        return writing.Loaded(record, 0, 0)
+        return LoadedImage(record, 0, 0)
 
 
 def pair(image_folder: str, annotation_folder: str, pattern: str, read: Callable) -> list[AnnotatedImage]:

@@ -12,7 +12,7 @@ _ANNOTATIONS = ("ground_truth", "ground-truth")
 
 
 def read(folder: str, part: str) -> dict[str, list[pairing.AnnotatedImage]]:
-    """Finds the images of one part.
+    """Reads part A or B of ShanghaiTech from its folder, or from one that holds it.
 
     Args:
       folder: of the part, or up to two levels above it.

@@ -17,7 +17,7 @@ def read_points(path: str) -> np.ndarray:
 
 
 def read_qnrf(folder: str) -> dict[str, list[pairing.AnnotatedImage]]:
-    """Finds the images of UCF-QNRF, in the folders `Train` and `Test`.
+    """Reads UCF-QNRF from the folder that holds `Train` and `Test`.
 
     Raises:
       FileNotFoundError: if a folder, an image or an annotation is missing.
@@ -28,7 +28,7 @@ def read_qnrf(folder: str) -> dict[str, list[pairing.AnnotatedImage]]:
 
 
 def read_cc_50(folder: str, fold: int) -> dict[str, list[pairing.AnnotatedImage]]:
-    """Finds the images of UCF_CC_50; a fifth of them is split "test".
+    """Reads one of five folds of UCF_CC_50 from its folder: another fifth of the images is the test in each.
 
     Args:
       folder: with `1.jpg`, `1_ann.mat` and so on.

@@ -7,8 +7,8 @@ import re
 import numpy as np
 
 from tfcount.records import images
-from tfrecords_tools import writing
 from tfrecords_tools.annotations import loading
+from tfrecords_tools.writing.plan import LoadedImage
 
 # The split of the paper that made them: Lempitsky and Zisserman, NIPS 2010.
 TRAINING_IMAGES = 100
@@ -27,7 +27,7 @@ class CellImage:
         """Returns a text that changes when the image or its dots do."""
         return loading.fingerprint_files(self.image_path, self.dots_path)
 
-    def load(self) -> writing.Loaded:
+    def load(self) -> LoadedImage:
         """Reads the image and its points."""
         points, height, width = read_dots(self.dots_path)
         loaded = loading.load_points(self.id, self.image_path, points)
@@ -40,7 +40,9 @@ class CellImage:
 
 
 def read(folder: str) -> dict[str, list[CellImage]]:
-    """Finds the images: 1 to 100 are split "train", 101 to 200 "test".
+    """Reads 200 images of cells with dots from the folder `cells`, or from the one that holds it.
+
+    Images 1 to 100 are split "train", 101 to 200 "test".
 
     Args:
       folder: `cells`, or the folder that holds it.

@@ -1,0 +1,26 @@
+import os
+
+import pytest
+
+from tests.tfrecords_tools.writing.crowds import crowds, write
+
+
+def test_order_is_the_same_for_any_order_of_sources(tmp_path):
+    first = write(tmp_path / "a", {"train": crowds(12)})
+    second = write(tmp_path / "b", {"train": crowds(12)[::-1]})
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ({}, "no images"),
+        ({"train": []}, "no images"),
+        ({"train": crowds(1), "test": []}, "'test' has no images"),
+        ({"train": crowds(2) + crowds(1)}, r"'train'.*\['img 0'\]"),
+    ],
+)
+def test_splits_that_cannot_be_written(tmp_path, splits, message):
+    with pytest.raises(ValueError, match=message):
+        write(tmp_path / "out", splits)
+    assert not os.listdir(tmp_path)

@@ -1,0 +1,151 @@
+"""Makes a folder of records of finished shards: manifest, index, labels that people added before, its name."""
+
+import csv
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfcount.records.files import write_json
+from tfcount.records.folder import FORMAT_VERSION, INDEX, MANIFEST, IndexRow, read_index, read_manifest
+from tfcount.records.labels import KINDS, read_labels, write_labels
+from tfrecords_tools.writing.plan import Shard
+from tfrecords_tools.writing.shard import NOTE
+
+# What follows the name of a folder of records in that of the one that it takes the place of.
+_REPLACED = ".replaced"
+
+
+def check_output(output: str, overwrite: bool) -> None:
+    """Checks that nothing is lost which nobody wants to replace.
+
+    Args:
+      output: folder to make.
+      overwrite: whether records there may be replaced.
+
+    Raises:
+      FileExistsError: if `output` exists, and holds something else than records or `overwrite` is not set.
+    """
+    if os.path.isdir(output) and not os.listdir(output):
+        return
+    if not os.path.lexists(output):
+        return
+    if not overwrite:
+        raise FileExistsError(f"{output} exists already. Give --overwrite to replace it, or another --output.")
+    if not os.path.isfile(os.path.join(output, MANIFEST)):
+        raise FileExistsError(f"{output} holds something else than records, which --overwrite would delete.")
+
+
+def publish(
+    partial: str,
+    output: str,
+    dataset: str,
+    source: Mapping[str, Any],
+    shards: Sequence[Shard],
+    statistics: Mapping[str, dict],
+) -> dict:
+    """Gives a folder that holds all shards its manifest, its index and its name, in place of what has that name.
+
+    Args:
+      partial: folder with the shards and their notes; it ceases to exist.
+      output: what it is called from now on.
+      dataset: name of the data set, kept in the manifest.
+      source: where the data are from; JSON, kept in the manifest.
+      shards: all of them, in order.
+      statistics: of every shard, by its name; see `write_shard`.
+
+    Returns:
+      The manifest: see `read_manifest`. It also holds `duplicates`, lists of "split/id" whose images have equal
+      bytes.
+    """
+    manifest = _manifest(dataset, source, shards, statistics)
+    _write_index(os.path.join(partial, INDEX), shards, statistics)
+    write_json(os.path.join(partial, MANIFEST), manifest)
+    # A call that was killed while it replaced records has moved them away already.
+    _take_over_labels(output if os.path.lexists(output) else output + _REPLACED, partial)
+    _replace(partial, output)
+    return manifest
+
+
+def _manifest(dataset: str, source: Mapping[str, Any], shards: Sequence[Shard], statistics: Mapping[str, dict]) -> dict:
+    splits: dict[str, dict] = {}
+    same_bytes: dict[str, list[str]] = {}
+    for shard in shards:
+        stated = statistics[shard.path]
+        rows = [IndexRow(*row) for row in stated["rows"]]
+        split = splits.setdefault(
+            shard.split, {"images": 0, "points": 0, "points_clipped": 0, "points_dropped": 0, "shards": []}
+        )
+        split["images"] += len(rows)
+        split["points"] += sum(row.points for row in rows)
+        split["points_clipped"] += stated["points_clipped"]
+        split["points_dropped"] += stated["points_dropped"]
+        split["shards"].append(
+            {
+                "path": shard.path,
+                "records": len(rows),
+                "bytes": stated["bytes"],
+                "sha256": stated["sha256"],
+            }
+        )
+        for row, digest in zip(rows, stated["images"]):
+            same_bytes.setdefault(digest, []).append(f"{row.split}/{row.id}")
+    return {
+        "format_version": FORMAT_VERSION,
+        "dataset": dataset,
+        "source": dict(source),
+        "splits": splits,
+        "duplicates": sorted(sorted(names) for names in same_bytes.values() if len(names) > 1),
+    }
+
+
+def _write_index(path: str, shards: Sequence[Shard], statistics: Mapping[str, dict]) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(IndexRow._fields)
+        for shard in shards:
+            for values in statistics[shard.path]["rows"]:
+                row = IndexRow(*values)
+                whole = float(row.count).is_integer()
+                table.writerow(row._replace(count=int(row.count)) if whole else row)
+
+
+def _take_over_labels(replaced: str, partial: str) -> None:
+    """Keeps what people said of images that are still there, and tells how much is lost."""
+    if not os.path.isfile(os.path.join(replaced, MANIFEST)):
+        return
+    try:
+        before = read_manifest(replaced)["splits"]
+    except ValueError as error:
+        sys.stderr.write(f"Warning: labels that people may have added to the replaced records are lost: {error}\n")
+        return
+    after = read_manifest(partial)["splits"]
+    for split in before:
+        ids = {row.id for row in read_index(partial, split)} if split in after else set()
+        try:
+            labels = {name: read_labels(replaced, split, kind) for name, kind in KINDS.items()}
+        except ValueError as error:
+            sys.stderr.write(f"Warning: labels that people added to split {split!r} are lost: {error}\n")
+            continue
+        for name, given in labels.items():
+            kept = [label for label in given if ids.issuperset(label.images())]
+            if kept:
+                write_labels(partial, split, KINDS[name], kept)
+            if len(kept) < len(given):
+                lost = f"{len(given) - len(kept)} of {len(given)} labels of the kind {name!r} are lost"
+                sys.stderr.write(f"{lost}: split {split!r} lacks their images.\n")
+
+
+def _replace(partial: str, output: str) -> None:
+    """Gives the complete folder its name, and removes what it replaces and the notes of finished shards."""
+    replaced = output + _REPLACED
+    if os.path.isdir(output) and os.listdir(output):
+        # A call that was killed right here may have left one.
+        shutil.rmtree(replaced, ignore_errors=True)
+        os.rename(output, replaced)
+    os.rename(partial, output)
+    shutil.rmtree(replaced, ignore_errors=True)
+    for name in os.listdir(output):
+        if name.endswith(NOTE):
+            os.remove(os.path.join(output, name))
