@@ -2,4 +2,8 @@
 
 from tfcount.methods import l2sm, ranking, supervised
 
-METHODS = {"l2sm": l2sm, "ranking": ranking, "supervised": supervised}
+METHODS = {
+    "l2sm": l2sm,
+    "ranking": ranking,
+    "supervised": supervised,
+}
