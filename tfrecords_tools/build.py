@@ -1,11 +1,11 @@
 r"""Builds the records of a data set.
 
-Example:
-  python -m tfrecords_tools.build --dataset=sha --input=ShanghaiTech --output=data/sha
-
 Your own images need one file of points or counts: a CSV with the header `image,x,y` or `image,count`, or a JSON file
 {"image.jpg": [[x, y], ...]}. An image without objects has a line `image,,`, the count 0, or an empty list; an empty
 count is unknown. Subfolders `train` and `test` make these splits.
+
+Examples:
+  python -m tfrecords_tools.build --dataset=sha --input=ShanghaiTech --output=data/sha
   python -m tfrecords_tools.build --dataset=folder --input=pictures --output=data/mine
 """
 
