@@ -1,6 +1,7 @@
 """The figure of a comparison of counters."""
 
 import matplotlib.figure
+import matplotlib.layout_engine
 
 from tfcount.drawing.figures import equalize_axes, to_png
 
@@ -16,7 +17,9 @@ def draw_comparison(results, rows: list[dict]) -> bytes:
     Returns:
       The picture as PNG.
     """
-    figure = matplotlib.figure.Figure(figsize=(14, 4 + 0.35 * len(results)), layout="constrained")
+    # Names must not touch the edge.
+    layout = matplotlib.layout_engine.ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
+    figure = matplotlib.figure.Figure(figsize=(14, 3.2 + 0.4 * len(results)), layout=layout)
     means, differences, scatter = figure.subplots(1, 3)
     colors = [f"C{index % 10}" for index in range(len(results))]
     for position, (row, color) in enumerate(zip(rows, colors, strict=True)):
@@ -32,7 +35,7 @@ def draw_comparison(results, rows: list[dict]) -> bytes:
     # The rows are those of the first plot, whose names need not be there twice.
     differences.yaxis.tick_right()
     differences.set_yticks(range(len(results)), [row.get("verdict", "baseline") for row in rows])
-    differences.set(xlabel=f"MAE above that of\n{results[0].name},\npaired, 95 % interval", ylim=limits)
+    differences.set(xlabel=f"MAE above that of {results[0].name},\npaired, 95 % interval", ylim=limits)
     # Colors tell which points of the third plot are whose.
     for labels in (means.get_yticklabels(), differences.get_yticklabels()):
         for label, color in zip(labels, colors, strict=True):
@@ -41,5 +44,5 @@ def draw_comparison(results, rows: list[dict]) -> bytes:
     equalize_axes(scatter, 1.05 * max(max(result.errors.mean(0).max() for result in results), 1.0))
     for result, color in zip(results[1:], colors[1:], strict=True):
         scatter.scatter(ours, result.errors.mean(0), s=14, alpha=0.6, edgecolor="none", color=color)
-    scatter.set(xlabel=f"|error| of\n{results[0].name}", ylabel="|error| of the others, each image")
+    scatter.set(xlabel=f"|error| of {results[0].name}", ylabel="|error| of the others, each image")
     return to_png(figure)

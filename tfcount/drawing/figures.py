@@ -42,6 +42,8 @@ def equalize_axes(axes, limit: float) -> None:
     axes.set_xscale("symlog", linthresh=10)
     axes.set_yscale("symlog", linthresh=10)
     axes.set(xlim=(0, limit), ylim=(0, limit))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def to_png(figure: matplotlib.figure.Figure, dpi: int = 100) -> bytes:
