@@ -104,6 +104,11 @@ def test_a_flag_of_another_method(tmp_path, monkeypatch):
         margin: float = 0.0
 
     monkeypatch.setitem(METHODS, "other", types.SimpleNamespace(Config=Config))
+    (tmp_path / "right.flags").write_text("--seed=1")
+    with pytest.raises(
+        ValueError, match="flags.json lacks --other_margin: write it anew with `python -m tfcount.flags`"
+    ):
+        flags.from_file(str(tmp_path / "right.flags"))
     monkeypatch.setattr(flags, "config_flags", lambda: list(flags.from_dataclasses()))
     path = tmp_path / "wrong.flags"
     path.write_text("--other_margin=1")

@@ -88,6 +88,9 @@ def read(values: flags.FlagValues) -> "ExperimentConfig":
     from tfcount.config import LOSS_OPTIONS, ExperimentConfig
     from tfcount.methods import METHODS
 
+    for name, _, _ in _fields():
+        if name not in values:
+            raise ValueError(f"{TABLE} lacks --{name}: write it anew with `python -m tfcount.flags`.")
     parts: dict[str, dict] = {}
     chosen = {"method": values.method, "density_loss": values.density_loss}
     for name, field, part in _fields():
