@@ -97,7 +97,7 @@ class Intervals(keras.callbacks.Callback):
         """
         method = self.model
         entry = {name: float(value) for name, value in method.get_metrics_result().items()}
-        best = min((past.get("val_mae", math.inf) for past in self.notes["validation"]), default=math.inf)
+        best = self._lowest_error()
         with averaged_weights(method):
             if self.anchors.rows:
                 line = self._fit_line()
@@ -115,6 +115,12 @@ class Intervals(keras.callbacks.Callback):
         self._save(entry)
         if whole:
             self._summarize(entry)
+
+    def _lowest_error(self):
+        """Returns the MAE of the best weights; infinity where there are none, or none that are whole."""
+        if not self.run.holds(runs.BEST):
+            return math.inf
+        return min((past.get("val_mae", math.inf) for past in self.notes["validation"]), default=math.inf)
 
     def _fit_line(self):
         """Returns the line from potentials to counts: with a slope of 0 where there is none."""
