@@ -24,6 +24,7 @@ MODULES = [f"tfcount.{name}" for name in commands.NAMES]
         ("tfcount.predict", ["--savedmodel=x"], "Error: which pictures?"),
         ("tfcount.predict", ["--savedmodel=x", "no/such"], "Error: 'no/such' does not exist"),
         ("tfcount.predict", ["--savedmodel=x", "configs"], "Error: 'configs' holds no image"),
+        ("tfcount.predict", ["--savedmodel=x", "--", "-h", "--version"], "Error: '-h' does not exist"),
     ],
 )
 def test_wrong_arguments(module, arguments, message):
@@ -72,7 +73,7 @@ def test_the_same_commands():
         (["trian"], "Error: tfcount has no command 'trian'; it has train, evaluate,"),
         (["evaluate"], "Error: --model_dir must be given: folder of the run."),
         (["export", "--model_dir=x"], "Error: --output must be given: folder of the versions"),
-        (["train", "--flagfile=no/such"], "no/such"),
+        (["train", "--flagfile=no/such"], "Error: Unable to open flagfile"),
         (["select_labels", "--data_dir=x", "--number=0"], "--number=0"),
     ],
 )
