@@ -90,3 +90,22 @@ def test_they_answer_without_tensorflow():
     for argument, code in (("--help", 0), ("--version", 0), ("--train_stepz=1", 1)):
         result = subprocess.run([sys.executable, "-c", program, argument], cwd=ROOT, capture_output=True, check=False)
         assert result.returncode == code and b"Traceback" not in result.stderr
+
+
+def test_ctrl_c_while_tensorflow_is_imported():
+    """That takes most of the time of a short command; it ends with a line, too."""
+    program = """
+import os, signal, sys
+from tfcount import commands
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tensorflow":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Slow())
+signal.signal(signal.SIGINT, signal.default_int_handler)
+commands.run("evaluate", ["--model_dir=x"])
+"""
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 130 and result.stderr == "\nStopped.\n"

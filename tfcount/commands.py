@@ -103,23 +103,25 @@ def main() -> None:
 
 def _guarded(command: Callable, arguments: list[str], values: FlagValues) -> int | None:
     """Runs the main function of a command; tells what a user can mend in a line."""
-    import_tensorflow()
-    import tensorflow as tf
-
-    from tfcount import errors
-
     try:
-        return command(arguments, values)
+        # It takes seconds, in which people may change their minds.
+        import_tensorflow()
+        import tensorflow as tf
+
+        from tfcount import errors
+
+        try:
+            return command(arguments, values)
+        except tf.errors.OpError as error:
+            ours = errors.translate(error)
+            if ours is None:
+                raise
+            return _fail(ours)
     except (ValueError, OSError, FloatingPointError) as error:
         return _fail(error)
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped.\n")
         return 128 + signal.SIGINT
-    except tf.errors.OpError as error:
-        ours = errors.translate(error)
-        if ours is None:
-            raise
-        return _fail(ours)
 
 
 def _fail(error):
