@@ -24,6 +24,7 @@ MODULES = [f"tfcount.{name}" for name in commands.NAMES]
         ("tfcount.predict", ["--savedmodel=x"], "Error: which pictures?"),
         ("tfcount.predict", ["--savedmodel=x", "no/such"], "Error: 'no/such' does not exist"),
         ("tfcount.predict", ["--savedmodel=x", "configs"], "Error: 'configs' holds no image"),
+        ("tfcount.predict", ["--savedmodel=x", "--", "-h", "--version"], "Error: '-h' does not exist"),
     ],
 )
 def test_wrong_arguments(module, arguments, message):
@@ -72,7 +73,7 @@ def test_the_same_commands():
         (["trian"], "Error: tfcount has no command 'trian'; it has train, evaluate,"),
         (["evaluate"], "Error: --model_dir must be given: folder of the run."),
         (["export", "--model_dir=x"], "Error: --output must be given: folder of the versions"),
-        (["train", "--flagfile=no/such"], "no/such"),
+        (["train", "--flagfile=no/such"], "Error: Unable to open flagfile"),
         (["select_labels", "--data_dir=x", "--number=0"], "--number=0"),
     ],
 )
@@ -89,3 +90,22 @@ def test_they_answer_without_tensorflow():
     for argument, code in (("--help", 0), ("--version", 0), ("--train_stepz=1", 1)):
         result = subprocess.run([sys.executable, "-c", program, argument], cwd=ROOT, capture_output=True, check=False)
         assert result.returncode == code and b"Traceback" not in result.stderr
+
+
+def test_ctrl_c_while_tensorflow_is_imported():
+    """That takes most of the time of a short command; it ends with a line, too."""
+    program = """
+import os, signal, sys
+from tfcount import commands
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tensorflow":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Slow())
+signal.signal(signal.SIGINT, signal.default_int_handler)
+commands.run("evaluate", ["--model_dir=x"])
+"""
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 130 and result.stderr == "\nStopped.\n"

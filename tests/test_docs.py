@@ -1,7 +1,9 @@
 """What `make docs` makes of the source, before Sphinx reads it."""
 
+import importlib
 import importlib.util
 import pathlib
+import re
 
 import pytest
 
@@ -76,3 +78,23 @@ def test_the_picture_of_imports(conf, tmp_path):
     assert "<svg" in (tmp_path / "imports.svg").read_text()
     with pytest.raises(ValueError, match=r"These import each other: a > b > a\."):
         drawing.levels({"a": {"b"}, "b": {"a"}})
+
+
+# The how-to pages name files that their readers make.
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("docs/tutorials/*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_pages_name_are_there(page):
+    folders = "benchmarks|configs|docs|results|tests|tfcount|tfrecords_tools"
+    named = re.findall(rf"`((?:{folders})/[\w/.-]+)`", page.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_functions_that_the_papers_lead_to_are_there():
+    named = re.findall(r"`([a-z_0-9]+)\.(\w+)`", (ROOT / "docs" / "papers.md").read_text())
+    assert ("order", "reduction") in named
+    paths = {path.stem: path.relative_to(ROOT).with_suffix("") for path in ROOT.glob("tfcount/*/*.py")}
+    assert {module for module, _ in named} <= paths.keys()
+    for module, function in named:
+        assert hasattr(importlib.import_module(".".join(paths[module].parts)), function), function

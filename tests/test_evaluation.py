@@ -194,3 +194,14 @@ def test_evaluate_needs_labels(crowds):
     unknown = [row._replace(labels="none", count=float("nan")) for row in records.rows]
     with pytest.raises(ValueError, match="No image of split 'test' in .* has a known count. Give another --split"):
         evaluation._check_labels(dataclasses.replace(records, rows=unknown), "test", points_needed=False)
+
+
+def test_training_images_that_nobody_counted(crowds, monkeypatch):
+    """There is no mean count to answer, and no number in its place: JSON has no NaN."""
+    unknown = [row._replace(count=float("nan")) for row in Records.open(crowds, "train").rows]
+    model, records = CountingModel(perfect, 8), Records.open(crowds, "test")
+    assert evaluation.evaluate_split(model, records, False)[1]["mean_count_mae"] > 0
+    monkeypatch.setattr(evaluation, "read_index", lambda folder, split: unknown)
+    _, summary = evaluation.evaluate_split(model, records, False)
+    assert "mean_count_mae" not in summary
+    json.dumps(summary, allow_nan=False)

@@ -1,12 +1,18 @@
 import dataclasses
+import errno
 import json
 import os
+import pathlib
 import shutil
 
 import pytest
 
 import tfcount
-from tests.running import run_training, small_config
+from tests.running import read, run_training, small_config
+from tfcount import runs
+from tfcount.inference import Calibration
+from tfcount.models import build_counter
+from tfcount.records import files
 from tfcount.runs import Run
 
 
@@ -55,3 +61,52 @@ def test_a_missing_calibration(run, tmp_path):
     os.remove(os.path.join(folder, "best.calibration.json"))
     with pytest.raises(FileNotFoundError, match=r"best.calibration.json is missing: restore it from a copy"):
         Run(folder).load_counter()
+
+
+class TestWeightsAndTheirCalibration:
+    """They belong together, wherever saving ends."""
+
+    @pytest.fixture
+    def kept(self, tmp_path):
+        kept = Run(str(tmp_path))
+        kept.save_weights(runs.LAST, build_counter("compact"), Calibration(threshold=0.25))
+        return kept
+
+    def test_a_calibration_that_cannot_be_written(self, kept, monkeypatch):
+        before = (pathlib.Path(kept.folder) / runs.LAST).read_bytes()
+
+        def full(self, path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="cannot be written to: is the disk full"):
+            patch.setattr(Calibration, "write", full)
+            kept.save_weights(runs.LAST, build_counter("compact"), Calibration(threshold=0.5))
+        assert sorted(os.listdir(kept.folder)) == ["last.calibration.json", runs.LAST]
+        assert (pathlib.Path(kept.folder) / runs.LAST).read_bytes() == before
+        assert kept.calibration(runs.LAST).threshold == 0.25
+
+    def test_killed_between_the_two(self, kept, monkeypatch):
+        """Weights without a calibration are refused; with that of others they would count by it."""
+        replace = os.replace
+
+        def killed(source, target):
+            if target.endswith("last.calibration.json"):
+                raise SystemExit
+            replace(source, target)
+
+        with monkeypatch.context() as patch, pytest.raises(SystemExit):
+            patch.setattr(files.os, "replace", killed)
+            kept.save_weights(runs.LAST, build_counter("compact"), Calibration(threshold=0.5))
+        assert os.listdir(kept.folder) == [runs.LAST] and not kept.holds(runs.LAST)
+
+    def test_best_weights_without_one_give_way(self, run, crowds, tmp_path):
+        """Though their error, which the notes keep, was lower."""
+        folder = str(shutil.copytree(run, tmp_path / "run"))
+        os.remove(os.path.join(folder, "checkpoints", "ckpt-6.index"))
+        os.remove(os.path.join(folder, "best.calibration.json"))
+        notes = read(folder, "run.json")
+        for entry in notes["validation"]:
+            entry["val_mae"] = 0.0
+        files.write_json(os.path.join(folder, "run.json"), notes)
+        assert run_training(small_config(crowds), folder, resume=True) == 0
+        assert Run(folder).load_counter()

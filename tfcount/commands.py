@@ -63,10 +63,12 @@ def run(name: str, arguments: Sequence[str] | None = None) -> None:
     module = importlib.import_module(f"tfcount.{name}")
     values = FlagValues()
     headings = module.define_flags(values) or {"Flags": list(values)}
-    if {"--help", "-help", "-h", "--helpfull"} & set(arguments):
+    # What follows "--" are no flags, but files of such names.
+    before_files = set(arguments[: list(arguments).index("--")] if "--" in arguments else arguments)
+    if {"--help", "-help", "-h", "--helpshort", "--helpfull"} & before_files:
         sys.stdout.write(_help(name, module, values, headings))
         sys.exit(0)
-    if "--version" in arguments:
+    if "--version" in before_files:
         sys.stdout.write(f"tfcount {_version()}\n")
         sys.exit(0)
     try:
@@ -77,7 +79,8 @@ def run(name: str, arguments: Sequence[str] | None = None) -> None:
         if rest and not module.ARGUMENTS:
             raise flags.Error(f"unexpected arguments {rest}; flags are written like --model_dir=DIR.")
     except (flags.Error, OSError) as error:
-        sys.stderr.write(f"Error: {error}\nTry `python -m tfcount.{name} --help`.\n")
+        message = str(error).removeprefix("ERROR:: ")  # Of flagfiles, absl says it so.
+        sys.stderr.write(f"Error: {message}\nTry `python -m tfcount.{name} --help`.\n")
         sys.exit(1)
     logging.set_verbosity(logging.WARNING)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -100,23 +103,25 @@ def main() -> None:
 
 def _guarded(command: Callable, arguments: list[str], values: FlagValues) -> int | None:
     """Runs the main function of a command; tells what a user can mend in a line."""
-    import_tensorflow()
-    import tensorflow as tf
-
-    from tfcount import errors
-
     try:
-        return command(arguments, values)
+        # It takes seconds, in which people may change their minds.
+        import_tensorflow()
+        import tensorflow as tf
+
+        from tfcount import errors
+
+        try:
+            return command(arguments, values)
+        except tf.errors.OpError as error:
+            ours = errors.translate(error)
+            if ours is None:
+                raise
+            return _fail(ours)
     except (ValueError, OSError, FloatingPointError) as error:
         return _fail(error)
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped.\n")
         return 128 + signal.SIGINT
-    except tf.errors.OpError as error:
-        ours = errors.translate(error)
-        if ours is None:
-            raise
-        return _fail(ours)
 
 
 def _fail(error):

@@ -128,8 +128,8 @@ def evaluate_split(model: CountingModel, records: Records, localization: bool) -
 
     Returns:
       One result an image whose count is known, and the summary: `dataset`, `split`, what `summarize` gives,
-      `localization` (see `summarize_localization`) if it is asked for, `mean_count_mae` where there are training
-      images, and `extrapolated`, the number of counts beyond those of all anchors, of a counter that ranks.
+      `localization` (see `summarize_localization`) if it is asked for, `mean_count_mae` where counts of training
+      images are known, and `extrapolated`, the number of counts beyond those of all anchors, of a counter that ranks.
 
     Raises:
       ValueError: if no count of the images is known, or points are asked for where there are none.
@@ -146,7 +146,8 @@ def evaluate_split(model: CountingModel, records: Records, localization: bool) -
         summary["localization"] = summarize_localization(results, model.calibration.threshold)
     if "train" in manifest["splits"]:
         train_counts = [row.count for row in read_index(records.folder, "train")]
-        summary["mean_count_mae"] = mean_count_mae(train_counts, [result.ground_truth for result in results])
+        if not np.isnan(train_counts).all():
+            summary["mean_count_mae"] = mean_count_mae(train_counts, [result.ground_truth for result in results])
     if ranks:
         summary["extrapolated"] = sum(result.extrapolated for result in results)
     return results, summary

@@ -33,7 +33,7 @@ class Intervals(keras.callbacks.Callback):
     the weights in place, the end of an interval is, in this order: the line through the anchors, by which the
     validation counts; the validation, which chooses the threshold of points; the best weights, if these are better;
     the last weights, notes and checkpoint; the summaries. Where a signal stops training inside an interval, the anchors
-    and the last weights are all there is.
+    and the last weights are all there is. Where the anchors give no line, nothing is validated.
 
     Args:
       run: where everything is kept.
@@ -97,13 +97,14 @@ class Intervals(keras.callbacks.Callback):
         """
         method = self.model
         entry = {name: float(value) for name, value in method.get_metrics_result().items()}
-        best = min((past.get("val_mae", math.inf) for past in self.notes["validation"]), default=math.inf)
+        best = self._lowest_error()
         with averaged_weights(method):
             if self.anchors.rows:
                 line = self._fit_line()
-                self.calibration = dataclasses.replace(self.calibration, line=line, ranks=True)
+                self.calibration = dataclasses.replace(self.calibration, line=line)
                 entry |= {f"anchors_{name}": float(value) for name, value in dataclasses.asdict(line).items()}
-            if whole and self.held_out.rows:
+            # Without a line nothing is counted: all counts would be 0, which many lines do worse than.
+            if whole and self.held_out.rows and self.calibration.line.slope > 0:
                 validated = self._validate(best)
                 entry |= validated
                 if "val_threshold" in validated:
@@ -116,9 +117,15 @@ class Intervals(keras.callbacks.Callback):
         if whole:
             self._summarize(entry)
 
+    def _lowest_error(self):
+        """Returns the MAE of the best weights; infinity where there are none, or none that are whole."""
+        if not self.run.holds(runs.BEST):
+            return math.inf
+        return min((past.get("val_mae", math.inf) for past in self.notes["validation"]), default=math.inf)
+
     def _fit_line(self):
         """Returns the line from potentials to counts: with a slope of 0 where there is none."""
-        model, method = self._counting.calibrated(dataclasses.replace(self.calibration, ranks=True)), self.model
+        model, method = self._counting.calibrated(self.calibration), self.model
         potentials, counts = [], []
         for example in whole_images(self.anchors):
             potentials.append(float(model.density(example["image"].numpy()).sum(dtype=np.float64)))

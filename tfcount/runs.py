@@ -166,17 +166,30 @@ class Run:
             raise OSError(errno.ENOSPC, f"{size / 1e6:.1f} MB are needed, {free / 1e6:.1f} MB are free")
 
     def save_weights(self, name: str, counter: Counter, calibration: Calibration) -> None:
-        """Writes a counter's weights, `BEST` or `LAST`, under a temporary name, moves them into place, and calibrates.
+        """Writes the weights `BEST` or `LAST` of a counter, and their calibration; both move into place when complete.
 
         Raises:
           OSError: if they cannot be written.
         """
         path = self.path(name)
-        with self.writing():
+        calibrated = _calibration_path(path)
+        with (
+            self.writing(),
+            replacing(calibrated, f"{calibrated}.writing") as beside,
+            replacing(path, path.removesuffix(".weights.h5") + ".writing.weights.h5") as temporary,
+        ):
             self.check_space(counter.variables)
-            with replacing(path, path.removesuffix(".weights.h5") + ".writing.weights.h5") as temporary:
-                counter.save_weights(temporary)
-            calibration.write(_calibration_path(path))
+            counter.save_weights(temporary)
+            calibration.write(beside)
+            # A process that is killed between the two moves leaves weights without a calibration, which are refused,
+            # and not with that of others, by which they would count.
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(calibrated)
+
+    def holds(self, name: str) -> bool:
+        """Returns whether there are the weights `BEST` or `LAST` with their calibration."""
+        path = self.path(name)
+        return os.path.isfile(path) and os.path.isfile(_calibration_path(path))
 
     def calibration(self, name: str) -> Calibration | None:
         """Reads the calibration of the weights `BEST` or `LAST`; None if there is none yet."""

@@ -22,6 +22,7 @@ from tfcount.inference import Calibration
 from tfcount.methods import ranking
 from tfcount.methods.ranking import Config
 from tfcount.models import build_counter
+from tfcount.ops import anchor_line
 from tfcount.ops.anchor_line import AnchorLine
 from tfcount.records import images, schema
 from tfcount.records.folder import Records
@@ -201,3 +202,22 @@ def test_potentials_that_do_not_grow(crowds, tmp_path, monkeypatch):
         Run(folder).load_counter()
     with open(f"{folder}/train.log") as file:
         assert "no line through the anchors" in file.read()
+
+
+@pytest.mark.parametrize("which", [1, 2])
+def test_weights_without_a_line_are_never_the_best(crowds, tmp_path, monkeypatch, which):
+    """However wrong the line of the other interval is: a count of 0 for every image would be nearer."""
+    calls = iter([1, 2])
+
+    def fit(potentials, counts):
+        if next(calls) == which:
+            return AnchorLine(slope=1e-9, intercept=1e6, lowest=1.0, highest=2.0, images=4)
+        raise ValueError("none")
+
+    monkeypatch.setattr(anchor_line, "fit", fit)
+    plain, folder = config(crowds), str(tmp_path / "run")
+    held_out = dataclasses.replace(plain, data=dataclasses.replace(plain.data, validation_fraction=0.25))
+    assert run_training(held_out, folder) == 0
+    entries = Run(folder).notes()["validation"]
+    assert ["val_mae" in entry for entry in entries] == [which == 1, which == 2]
+    assert Run(folder).load_counter()[1].line.intercept == 1e6
