@@ -57,7 +57,8 @@ def run(crowds, tmp_path_factory):
 def savedmodel(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("savedmodels") / "crowds"
     result = command("tfcount.export", f"--model_dir={run}", f"--output={folder}")
-    assert result.stdout == f"Written: {folder}/1 (signatures `serving_default`, `density`)\n"
+    expected = f"Written: {folder}/1 (signatures `serving_default`, `density`), of {run}/best.weights.h5\n"
+    assert result.stdout == expected
     return folder
 
 

@@ -21,9 +21,10 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
     from tfcount.runs import Run
     from tfcount.serving import savedmodel
 
-    counter, calibration = Run(values.model_dir).load_counter()
+    run = Run(values.model_dir)
+    counter, calibration = run.load_counter()
     folder = savedmodel.export(counter, values.output, calibration)
-    sys.stdout.write(f"Written: {folder} (signatures `serving_default`, `density`)\n")
+    sys.stdout.write(f"Written: {folder} (signatures `serving_default`, `density`), of {run.weights()}\n")
 
 
 if __name__ == "__main__":

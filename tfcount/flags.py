@@ -14,10 +14,13 @@ import inspect
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
+
+from tfcount.banner import import_tensorflow
 
 if TYPE_CHECKING:
     from tfcount.config import ExperimentConfig
@@ -198,9 +201,11 @@ def write_table() -> None:
     """Writes `flags.json` anew."""
     from tfcount.records.files import write_file
 
-    rows = ",\n".join(json.dumps(flag, ensure_ascii=False) for flag in from_dataclasses())
-    write_file(TABLE, f"[\n{rows}\n]\n")
+    rows = [json.dumps(flag, ensure_ascii=False) for flag in from_dataclasses()]
+    write_file(TABLE, "[\n" + ",\n".join(rows) + "\n]\n")
+    sys.stdout.write(f"Written: {TABLE} ({len(rows)} flags)\n")
 
 
 if __name__ == "__main__":
+    import_tensorflow()
     write_table()

@@ -79,6 +79,27 @@ def test_weighted_parts():
     assert {name: float(value) for name, value in logs.items()} == {"loss": 6, "masked": 2, "plain": 4}
 
 
+@pytest.mark.parametrize(
+    "parts, message",
+    [
+        (
+            {"density": 1.0},
+            r"Loss 'density' must have one value per example, \(n,\). Received: shape \(\). .*loss.call",
+        ),
+        ({"other": [1.0, 2.0]}, r"`build_metrics` must name every part of the loss. Missing: \['other'\]"),
+    ],
+)
+def test_parts_that_do_not_fit(parts, message):
+    class Wrong(supervised.Supervised):
+        def compute_losses(self, batch, training):
+            return {name: tf.constant(value) for name, value in parts.items()}
+
+    method = Wrong(build_counter("mcnn"), None)
+    method.compile(optimizer=keras.optimizers.SGD(0.0), jit_compile=False)
+    with pytest.raises(ValueError, match=message):
+        method.train_step({})
+
+
 def test_a_loss_that_is_not_finite_leaves_the_weights(rng):
     # A decay that would be seen, if it were applied.
     method = build(TrainConfig(steps=3, warmup_steps=0, learning_rate=0.1, weight_decay=0.5))

@@ -114,6 +114,9 @@ class Method(keras.Model):
                 name: self._global_mean(name, value)
                 for name, value in self.compute_losses(batch, training=True).items()
             }
+            unnamed = sorted(set(parts) - set(self._means))
+            if unnamed:
+                raise ValueError(f"`build_metrics` must name every part of the loss. Missing: {unnamed}.")
             loss = tf.add_n(list(parts.values()))
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
@@ -144,6 +147,11 @@ class Method(keras.Model):
     def _global_mean(self, name, value):
         """Returns this replica's share of the weighted mean over all replicas, and stops at a value not finite."""
         values, weights = value if isinstance(value, tuple) else (value, tf.ones_like(value))
+        if values.shape.rank != 1:
+            raise ValueError(
+                f"Loss {name!r} must have one value per example, (n,). Received: shape {values.shape}. Of a Keras loss "
+                "take `loss.call(...)`: calling the object gives a mean."
+            )
         values, weights = tf.cast(values, tf.float32), tf.cast(weights, tf.float32)
         with tf.control_dependencies([tf.debugging.assert_all_finite(values, f"loss {name!r} is not finite")]):
             weighted = tf.reduce_sum(values * weights)

@@ -81,8 +81,11 @@ def pair(image_folder: str, annotation_folder: str, pattern: str, read: Callable
       read: path of an annotation -> points `(n, 2)`.
 
     Raises:
-      FileNotFoundError: if an image has no annotation, or an annotation no image.
+      FileNotFoundError: if a folder is missing, an image has no annotation, or an annotation no image.
     """
+    for folder in (image_folder, annotation_folder):
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"There is no folder {folder}.")
     sources = []
     for name in images.list_images(image_folder):
         stem = os.path.splitext(name)[0]

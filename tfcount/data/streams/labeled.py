@@ -45,7 +45,8 @@ def labeled(source: TrainingData) -> tf.data.Dataset:
     if source.batch_size > len(records.rows):
         raise ValueError(
             f"--train_batch_size={source.batch_size} is larger than the number of labeled training images, "
-            f"{len(records.rows)}, in {records.folder!r}."
+            f"{len(records.rows)}, in {records.folder!r}; others may be held out (--data_validation_fraction). Give "
+            f"--train_batch_size={len(records.rows)} or less, or more images."
         )
     data = source.data
     if not data.crop and source.batch_size != data.division**2:
