@@ -80,17 +80,6 @@ def test_the_picture_of_imports(conf, tmp_path):
         drawing.levels({"a": {"b"}, "b": {"a"}})
 
 
-# The how-to pages name files that their readers make.
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("docs/tutorials/*.md")]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_files_that_pages_name_are_there(page):
-    folders = "benchmarks|configs|docs|results|tests|tfcount|tfrecords_tools"
-    named = re.findall(rf"`((?:{folders})/[\w/.-]+)`", page.read_text())
-    assert [name for name in named if not (ROOT / name).exists()] == []
-
-
 def test_functions_that_the_papers_lead_to_are_there():
     named = re.findall(r"`([a-z_0-9]+)\.(\w+)`", (ROOT / "docs" / "papers.md").read_text())
     assert ("order", "reduction") in named
