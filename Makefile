@@ -39,9 +39,9 @@ demo: $(VENV)/.installed data/demo/manifest.json
 data/demo/manifest.json: | $(VENV)/.installed
 	$(BIN)/python -m tfrecords_tools.synthesize --output=data/demo --train_images=500
 
-# Two at a time: most of what a test takes is one core's work.
+# Two files at a time: most of what a test takes is one core's work, and tests of a file share runs and graphs.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

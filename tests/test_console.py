@@ -62,6 +62,7 @@ def test_version(arguments):
 
 
 def test_the_same_commands():
+    assert command("tfcount", "help", "train").stdout == command("tfcount.train", "--help").stdout
     assert command("tfcount", "train", "--help").stdout == command("tfcount.train", "--help").stdout
     errors = command("tfcount", "evaluate", "--model_dir=no/such", code=1).stderr
     assert errors == command("tfcount.evaluate", "--model_dir=no/such", code=1).stderr

@@ -65,9 +65,14 @@ class TestRun:
         with pytest.raises(ValueError, match=r"other flags: there \['--train_steps=6'\], here \['--train_steps=7'\]"):
             run_training(small_config(crowds, steps=7), run, resume=True)
 
-    def test_resume_of_a_complete_run_does_nothing(self, run, crowds):
+    def test_resume_of_a_complete_run_does_nothing(self, run, crowds, tmp_path):
+        run = str(shutil.copytree(run, tmp_path / "run"))
         before = weights(run)
+        notes = pathlib.Path(run, "run.json")
+        # As if by another version of the code.
+        notes.write_text(notes.read_text().replace('"commit": ', '"commit": "before", "now": '))
         assert run_training(small_config(crowds), run, resume=True) == 0
+        assert read(run, "run.json")["commit"] == "before"
         for one, other in zip(weights(run), before, strict=True):
             np.testing.assert_array_equal(one, other)
 

@@ -93,6 +93,8 @@ def main() -> None:
     if arguments[:1] == ["--version"]:
         sys.stdout.write(f"tfcount {_version()}\n")
     elif not arguments or arguments[0] in ("--help", "-h", "help"):
+        if arguments[1:] and arguments[1] in NAMES:
+            run(arguments[1], ["--help"])
         sys.stdout.write(_overview())
     elif arguments[0] not in NAMES:
         sys.stderr.write(f"Error: tfcount has no command {arguments[0]!r}; it has {', '.join(NAMES)}.\n")

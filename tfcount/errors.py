@@ -55,7 +55,8 @@ def translate(error: tf.errors.OpError, losses: Iterable[str] = (), **facts) -> 
     Args:
       error: what TensorFlow raised.
       losses: names of the parts of the loss, each of which may be what is not finite.
-      **facts: what messages of the table name: `step`, that was taken, and `saved`, of the last checkpoint.
+      **facts: in training, `step`, that was taken, and `saved`, of the last checkpoint; rows that name them are passed
+        over elsewhere.
     """
     of_losses = (
         Translation(
@@ -67,6 +68,7 @@ def translate(error: tf.errors.OpError, losses: Iterable[str] = (), **facts) -> 
         for name in losses
     )
     for row in (*TABLE, *of_losses):
-        if isinstance(error, row.raised) and row.phrase in str(error):
+        told = "step" in facts or "{step}" not in row.message
+        if told and isinstance(error, row.raised) and row.phrase in str(error):
             return row.error(row.message.format(detail=error.message, **facts))
     return None

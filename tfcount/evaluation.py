@@ -99,8 +99,8 @@ def evaluate(model: CountingModel, images: Iterable[dict]) -> list[ImageResult]:
             sparsity = float(np.mean(found.density < _EMPTY))
             if len(heads) == count:
                 errors = game(found.density, heads * found.zoom, model.stride, *found.size)
-                known = boxes if len(boxes) == len(heads) > 0 else None
-                localization = PointsResult(found.points, found.scores, heads, known)
+                of_heads = boxes if len(boxes) == len(heads) > 0 else None
+                localization = PointsResult(found.points, found.scores, heads, of_heads)
         identity = example["id"].numpy().decode()
         results.append(
             ImageResult(

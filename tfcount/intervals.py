@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfcount import evaluation, runs
 from tfcount.data.streams.evaluation import whole_images
 from tfcount.drawing.figures import draw_prediction
-from tfcount.inference import Calibration, CountingModel
+from tfcount.inference import THRESHOLD, Calibration, CountingModel
 from tfcount.methods.method import Method
 from tfcount.metrics import counting
 from tfcount.ops import anchor_line
@@ -107,9 +107,8 @@ class Intervals(keras.callbacks.Callback):
             if whole and self.held_out.rows and self.calibration.line.slope > 0:
                 validated = self._validate(best)
                 entry |= validated
-                if "val_threshold" in validated:
-                    threshold = validated["val_threshold"]
-                    self.calibration = dataclasses.replace(self.calibration, threshold=threshold)
+                threshold = validated.get("val_threshold", THRESHOLD)
+                self.calibration = dataclasses.replace(self.calibration, threshold=threshold)
                 if validated["val_mae"] < best:
                     self.run.save_weights(runs.BEST, method.counter, self.calibration)
             self.run.save_weights(runs.LAST, method.counter, self.calibration)

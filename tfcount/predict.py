@@ -28,6 +28,9 @@ def main(arguments: list[str], values: commands.FlagValues) -> int:
     from tfcount.records import images
     from tfcount.records.files import write_file, write_json
 
+    if not arguments:
+        example = "python -m tfcount.predict --savedmodel=DIR IMAGE ..."
+        raise ValueError(f"which pictures? Name files or folders: {example}")
     paths = images.find_images(arguments)
     if values.output:
         _check_output(values.output, arguments)

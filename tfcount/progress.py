@@ -52,6 +52,10 @@ class Progress(keras.callbacks.Callback):
             self._bar.set_postfix_str(f"loss {logs['loss']:.4g}")
             logger.debug("step %d/%d  %s  images/s %.1f", self._step, self.steps, text, self.images_per_second)
 
+    def on_epoch_begin(self, epoch, logs=None):
+        """Leaves what Keras does before the first step out of the speed."""
+        self.begin_interval()
+
     def begin_interval(self) -> None:
         """Leaves what came between two intervals out of the speed."""
         self._since = (time.monotonic(), self._step)

@@ -119,9 +119,10 @@ def train(config: ExperimentConfig, training: Records, held_out: Records, run: R
         with assembly.naming_flags(config):
             method.prepare(dataset, epoch)
 
-    # Nothing is written before everything is known to fit together.
-    notes |= {"format": runs.FORMAT, "seed": config.seed, **runs.environment(method.counter)}
-    run.write_start(config, _label_cost(plan, held_out, config.initial_weights), notes)
+    # Nothing is written before everything is known to fit together; and what a complete run depends on is told already.
+    if method.steps < config.train.steps:
+        notes |= {"format": runs.FORMAT, "seed": config.seed, **runs.environment(method.counter)}
+        run.write_start(config, _label_cost(plan, held_out, config.initial_weights), notes)
     with run.logging(), contextlib.ExitStack() as stack:
         if config.cache_features and method.steps < config.train.steps:
             folder = run.path(runs.FEATURES)

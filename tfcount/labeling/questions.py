@@ -29,7 +29,7 @@ def read_answers(path: str, ids: Iterable[str]) -> list[PairLabel]:
     Raises:
       ValueError: if a line cannot be understood, names an image twice, or one that does not exist.
     """
-    known, pairs = set(ids), []
+    names, pairs = set(ids), []
     try:
         # "utf-8-sig" since spreadsheets put a byte order mark in front.
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -45,7 +45,7 @@ def read_answers(path: str, ids: Iterable[str]) -> list[PairLabel]:
                     raise ValueError(f"{where}: must have {len(HEADER)} values. Received: {','.join(row)!r}.")
                 one, other, relation = (value.strip() for value in row)
                 for name in (one, other):
-                    if name not in known:
+                    if name not in names:
                         raise ValueError(f"{where}: there is no image {name!r}. Correct the name, or remove the line.")
                 if one == other:
                     raise ValueError(f"{where}: compares the image {one!r} with itself. Remove the line.")

@@ -35,11 +35,11 @@ def simulate(counts, number: int, ratio: float, seed: int) -> dict:
     for name, milestones in asked.items():
         with tqdm.tqdm(total=apart, unit="pair", desc=name, leave=False) as bar:
             for questions, labels in pair_selection.rounds(counts, number, ratio, seed, name == "proposed"):
-                known = order_of(labels.greater, images).count()
+                implied = order_of(labels.greater, images).count()
                 for share in _MILESTONES:
-                    if known >= share * apart:
+                    if implied >= share * apart:
                         milestones.setdefault(share, questions)
-                bar.update(known - bar.n)
+                bar.update(implied - bar.n)
                 if len(milestones) == len(_MILESTONES):
                     break
     return {

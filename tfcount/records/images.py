@@ -122,11 +122,9 @@ def find_images(arguments: Sequence[str]) -> list[str]:
     """Returns the image files among the arguments, and those directly inside the folders among them, sorted.
 
     Raises:
-      ValueError: if there are no arguments, a folder holds no image, or a name is not UTF-8.
+      ValueError: if a folder holds no image, or a name is not UTF-8.
       FileNotFoundError: if a path does not exist.
     """
-    if not arguments:
-        raise ValueError("which pictures? Name files or folders.")
     paths = []
     for argument in arguments:
         if os.path.isdir(argument):

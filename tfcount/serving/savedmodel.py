@@ -150,7 +150,8 @@ def load(path: str | os.PathLike) -> CountingModel:
     if not whole or not os.path.isfile(calibrated):
         raise ValueError(
             f"The SavedModel in {folder!r} is not from this version of tfcount.export: it lacks {CALIBRATION}, "
-            f"`density`, {', '.join(f'`{name}`' for name in _NUMBERS[:-1])} or `{_NUMBERS[-1]}`. Export the run again."
+            f"`density`, {', '.join(f'`{name}`' for name in _NUMBERS[:-1])} or `{_NUMBERS[-1]}`. Export the run again; "
+            "a run of before must be trained again first."
         )
     calibration = Calibration.read(calibrated, "Export the run again.")
     signature = model.signatures["density"]

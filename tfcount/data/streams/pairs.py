@@ -53,7 +53,7 @@ def paired(source: TrainingData, pairs: np.ndarray, counted: np.ndarray) -> tf.d
             f"{len(images)}, in {source.records.folder!r}."
         )
     for_counts = [mixed and couple % min(4, couples) == min(4, couples) - 1 for couple in range(couples)]
-    known = np.unique(pairs[:, 0] * len(rows) + pairs[:, 1])
+    codes = np.unique(pairs[:, 0] * len(rows) + pairs[:, 1])
 
     def batches():
         for step in itertools.count(source.start_step):
@@ -64,7 +64,7 @@ def paired(source: TrainingData, pairs: np.ndarray, counted: np.ndarray) -> tf.d
                 drawn = _couples(generator, counted if for_counts[slot] else pairs, images)
                 chosen[slot] = next(couple for couple in drawn if not np.isin(couple, chosen).any())
             groups = chosen.reshape(source.replicas, -1)
-            more = np.isin(groups[:, :, None] * len(rows) + groups[:, None], known)
+            more = np.isin(groups[:, :, None] * len(rows) + groups[:, None], codes)
             yield {
                 "position": chosen.ravel(),
                 "more": more.reshape(source.batch_size, -1).astype(np.float32),
@@ -105,9 +105,11 @@ def paired(source: TrainingData, pairs: np.ndarray, counted: np.ndarray) -> tf.d
     return tf.data.Dataset.zip(batched, chosen).map(join).prefetch(2)
 
 
-def _couples(generator, known, images):
-    """Yields couples at random, without end: known pairs `(p, 2)`, couples of known images `(c,)`, then of any."""
-    for _ in range(_TRIES if len(known) else 0):
-        yield known[generator.integers(len(known))] if known.ndim == 2 else generator.choice(known, 2, replace=False)
+def _couples(generator, chosen, images):
+    """Yields couples at random, without end: of `chosen`, pairs `(p, 2)` or images `(c,)`, then of any images."""
+    for _ in range(_TRIES if len(chosen) else 0):
+        yield (
+            chosen[generator.integers(len(chosen))] if chosen.ndim == 2 else generator.choice(chosen, 2, replace=False)
+        )
     while True:
         yield generator.choice(images, 2, replace=False)

@@ -1,0 +1,32 @@
+import pytest
+import tensorflow as tf
+
+from tfcount import errors
+
+
+def not_finite(what):
+    return tf.errors.InvalidArgumentError(None, None, f"{what} is not finite : Tensor had NaN values")
+
+
+@pytest.mark.parametrize("what", ["a point", "the mask of points", "the density", "the gradient", "loss 'count'"])
+def test_what_is_not_finite_in_training(what):
+    ours = errors.translate(not_finite(what), ["count"], step=7, saved=4)
+    assert isinstance(ours, FloatingPointError)
+    assert str(ours).startswith(
+        f"{what[0].upper()}{what[1:]} is not finite at step 7; the weights were left as they were"
+    )
+    assert "the last checkpoint is that of step 4." in str(ours)
+
+
+def test_elsewhere_there_is_no_step():
+    assert errors.translate(not_finite("the density")) is None
+
+
+def test_a_damaged_record():
+    ours = errors.translate(tf.errors.DataLossError(None, None, "truncated at 5"))
+    assert isinstance(ours, ValueError) and "a record is damaged (truncated at 5). `python -m" in str(ours)
+
+
+def test_other_errors_are_nobodys():
+    assert errors.translate(tf.errors.NotFoundError(None, None, "x")) is None
+    assert errors.translate(tf.errors.InvalidArgumentError(None, None, "x"), ["count"], step=1, saved=0) is None
