@@ -27,11 +27,16 @@ class DMCountLoss(keras.losses.Loss):
     d / m|)` with a the density, m the number of points, d the number of them in each cell, and W the balanced entropic
     optimal transport. Images without points, and a density of zero, have the first part alone.
 
-    Source: Wang et al., "Distribution matching for crowd counting", NeurIPS 2020, Eq. (7), with the regularization of
-    the authors' code; other costs: Wan et al., CVPR 2021, Fig. 4a.
+    Source: Wang et al., "Distribution matching for crowd counting", NeurIPS 2020, Eq. (7); other costs: Wan et al.,
+    CVPR 2021, Fig. 4a.
     Differs from the paper, as the authors' code does by its rounding: a cost is 36.8 epsilon at most, which is 19
     pixels at the published settings. Without that limit the derivatives are four to fifty times larger, and training
     at the published weight of the transport ended at nine times too many people.
+    Differs from the authors' code: W is regularized by `epsilon * KL(P | a b^T)`, P the plan, where theirs is by the
+    entropy of P; and P carries all of the density, where theirs leaves what is far from all points. The derivative is
+    0.35 to 1.1 times as large as theirs and points about the same way (cosine 0.87 to 0.99), but where the density is
+    exactly zero: theirs fills such places, this one does not (cosine -0.86 to -0.99 if it is zero wherever nobody is).
+    With the entropy alone in place of the divergence sizes stay as they are, and counts of VGG cells got no better.
 
     Differentiation: the potentials of W are constant: its derivative by the normalized density is f. A density of less
     than 0.01 people has the derivatives of one of 0.01: shares of it would change without bound.
