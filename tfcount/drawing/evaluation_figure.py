@@ -51,8 +51,8 @@ def draw_evaluation(results, summary: dict, largest_errors) -> bytes:
 
     below.suptitle("Largest errors: people as annotated, and below where the counter sees them")
     panels = below.subplots(2, len(largest_errors), squeeze=False)
-    for column, one in zip(panels.T, largest_errors, strict=True):
-        _draw_error(*column, one)
+    for (top, bottom), one in zip(panels.T, largest_errors, strict=True):
+        _draw_error(top, bottom, one)
     return to_png(figure)
 
 
