@@ -69,7 +69,9 @@ def test_an_evaluation(rng):
 class TestAxes:
     """Whatever the counts are, they fill the plot, and each axis has ticks to read them by."""
 
-    @pytest.mark.parametrize("lowest, highest", [(0, 3), (20, 45), (66, 2256), (980, 1020), (0, 40000), (7, 7), (0, 0)])
+    @pytest.mark.parametrize(
+        "lowest, highest", [(0, 3), (0, 45), (20, 45), (66, 2256), (980, 1020), (0, 40000), (7, 7), (0, 0)]
+    )
     def test_counts_fill_the_plot(self, lowest, highest):
         axes = matplotlib.figure.Figure().subplots()
         figures.equalize_axes(axes, lowest, highest)

@@ -65,7 +65,8 @@ def _draw_bias(axes, groups, label):
     ticks = [f"{name}\nn = {group['images']}" for name, group in groups]
     axes.set_xticks(positions, ticks)
     # A group alone must not fill the plot with its bars.
-    axes.set_xlim(-max(0.6, 1.5 - len(groups) / 2), len(groups) - 1 + max(0.6, 1.5 - len(groups) / 2))
+    margin = max(0.6, 1.5 - len(groups) / 2)
+    axes.set_xlim(-margin, len(groups) - 1 + margin)
     axes.set(xlabel=label, ylabel="people per image")
     axes.legend(frameon=False)
 
@@ -83,6 +84,7 @@ def _draw_error(above, below, one):
     # Dots of a crowd must not hide it.
     size, edge = (4, 0) if len(one.heads) > 400 else (18, 0.4)
     above.scatter(*one.heads.T, s=size, color="#ffe000", edgecolor="k", linewidth=edge)
+    above.set(xlim=(0, width), ylim=(height, 0))
     name = result.image_id if len(result.image_id) <= _NAME else "..." + result.image_id[3 - _NAME :]
     above.set_title(f"{name}\ntrue: {result.ground_truth:g}")
     below.set_title(f"predicted: {result.predicted:.1f} ({result.predicted - result.ground_truth:+.1f})")

@@ -32,15 +32,15 @@ def draw_prediction(image, target, density) -> np.ndarray:
 def equalize_axes(axes, lowest: float, highest: float) -> None:
     """Makes both axes of a scatter plot of counts or errors alike, with the line where both are equal.
 
-    Linear where the values differ by less than a factor of 10. Else linear up to 10 and logarithmic above: sparse
-    images and empty ones are seen as well as crowds.
+    Linear where the values lie below 100, or differ by less than a factor of 10. Else linear up to 10 and logarithmic
+    above: sparse images and empty ones are seen as well as crowds.
 
     Args:
       axes: of matplotlib.
       lowest: smallest value to show, at least 0.
       highest: largest value to show.
     """
-    if highest < 10 * max(lowest, 1.0):
+    if highest < max(10 * lowest, 100.0):
         margin = 0.05 * max(highest - lowest, 1.0)
         limits = (max(lowest - margin, 0.0), highest + margin)
     else:
