@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -294,10 +295,13 @@ class TestJson:
         assert found["results"][1]["difference"] == 0 and "differences of |error|" in result.stderr
 
     def test_select_labels(self, crowds, tmp_path):
-        output = f"--output={tmp_path}/questions.csv"
-        result = command("tfcount.select_labels", f"--data_dir={crowds}", "--number=5", output, "--json")
+        output, folder = f"--output={tmp_path}/questions.csv", shutil.copytree(crowds, tmp_path / "records")
+        index = folder / "index.csv"
+        index.write_text(re.sub(r"(?m)^(train,\w+,\d+,\d+),points,\d+,\d+,", r"\1,none,0,nan,", index.read_text()))
+        result = command("tfcount.select_labels", f"--data_dir={folder}", "--number=5", output, "--json")
         found = json.loads(result.stdout)
-        assert len(found["questions"]) == 5 and found["pairs"] == found["implied"] == 0 and found["new"] is None
+        assert len(found["questions"]) == 5 and found["pairs"] == found["implied"] == found["counted"] == 0
+        assert found["new"] is None
         result = command("tfcount.select_labels", f"--data_dir={crowds}", "--simulate", "--json")
         found = json.loads(result.stdout)
         assert found["images"] == 12 and set(found["questions"]) == {"proposed", "at random"}

@@ -1,5 +1,7 @@
 import dataclasses
+import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -185,15 +187,68 @@ def test_sparsity():
 
 
 def test_evaluate_needs_labels(crowds):
-    records = Records.open(crowds, "test")
-    evaluation._check_labels(records, "test", points_needed=True)
-    counted = [row._replace(labels="count") for row in records.rows]
-    evaluation._check_labels(dataclasses.replace(records, rows=counted), "test", points_needed=False)
+    model, records = CountingModel(perfect, 8), Records.open(crowds, "test")
+    evaluation.evaluate_split(model, records, localization=True)
+    counted = dataclasses.replace(records, rows=tuple(row._replace(labels="count") for row in records.rows))
+    evaluation.evaluate_split(model, counted, localization=False)
     with pytest.raises(ValueError, match="--localization needs images with points, and no image of split 'test' in"):
-        evaluation._check_labels(dataclasses.replace(records, rows=counted), "test", points_needed=True)
+        evaluation.evaluate_split(model, counted, localization=True)
     unknown = [row._replace(labels="none", count=float("nan")) for row in records.rows]
     with pytest.raises(ValueError, match="No image of split 'test' in .* has a known count. Give another --split"):
-        evaluation._check_labels(dataclasses.replace(records, rows=unknown), "test", points_needed=False)
+        evaluation.evaluate_split(model, dataclasses.replace(records, rows=tuple(unknown)), localization=False)
+
+
+class TestQuantiles:
+    """Groups of the true counts tell of one camera, too, whose counts all lie between two fixed limits."""
+
+    def groups(self, truth, predicted):
+        results = [
+            evaluation.ImageResult(f"{index:03}", *counts, counts[1], False, 8, 8, None, None, None)
+            for index, counts in enumerate(zip(map(float, truth), map(float, predicted), strict=True))
+        ]
+        summary = evaluation.summarize(results)
+        json.dumps(summary, allow_nan=False)
+        assert sum(group["images"] for group in summary["bias_by_quantile"]) == len(results)
+        return summary["bias_by_quantile"]
+
+    def test_one_camera(self, rng):
+        truth = rng.permutation(np.repeat(np.arange(20, 45), 2))
+        groups = self.groups(truth, truth + (truth >= 35))
+        assert [(group["from"], group["to"]) for group in groups] == [(20, 24), (25, 29), (30, 34), (35, 39), (40, 44)]
+        assert [group["images"] for group in groups] == [10] * 5
+        assert [group["bias"] for group in groups] == [0, 0, 0, 1, 1] == [group["mae"] for group in groups]
+
+    @pytest.mark.parametrize(
+        "truth, number", [([3], 1), ([0] * 40, 1), (range(9), 1), (range(10), 2), ([0] * 30 + [9] * 2, 1)]
+    )
+    def test_few_images_and_equal_counts(self, truth, number):
+        """A group has at least five images, unless equal counts must stay together; none is empty."""
+        groups = self.groups(truth, truth)
+        assert len(groups) == number
+        assert all(one["to"] < other["from"] for one, other in itertools.pairwise(groups))
+
+
+def test_pictures_of_ones_own_have_the_name_of_their_folder(crowds, tmp_path):
+    """What the manifest calls them says how they were annotated, and is the same for all."""
+    records = {"crowds": crowds, "platform_3": shutil.copytree(crowds, tmp_path / "platform_3")}
+    manifest = records["platform_3"] / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "dataset": "folder"}))
+    model = CountingModel(perfect, 8)
+    for folder, name in ((records["crowds"], "synthetic"), (str(records["platform_3"]) + "/", "platform_3")):
+        assert evaluation.evaluate_split(model, Records.open(folder, "test"), False)[1]["dataset"] == name
+
+
+def test_the_largest_errors_are_shown_as_the_counter_sees_them(crowds):
+    """Images of 128 x 96 are reduced to half of it, and the heads with them."""
+    model, records = CountingModel(perfect, 8, Calibration(limits=(64, 0))), Records.open(crowds, "test")
+    results, _ = evaluation.evaluate_split(model, records, False)
+    found = evaluation.largest_errors(model, results, records)
+    errors = [abs(one.result.predicted - one.result.ground_truth) for one in found]
+    assert errors == sorted(errors, reverse=True) and len(found) == 4
+    for one in found:
+        assert one.image.shape == (48, 64, 3) and one.density.shape == (6, 8) and not one.ranks
+        assert len(one.heads) == one.result.ground_truth and (one.heads <= (64, 48)).all()
+    assert any(one.heads.max() > 32 for one in found)
 
 
 def test_training_images_that_nobody_counted(crowds, monkeypatch):

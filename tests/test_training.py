@@ -1,6 +1,8 @@
 import dataclasses
+import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 
@@ -50,12 +52,27 @@ class TestRun:
         assert same == (best is entries[-1])
 
     def test_tensorboard(self, run):
-        tags = set()
+        tags, losses = set(), []
         (path,) = pathlib.Path(run, "tensorboard").iterdir()
         for event in tf.compat.v1.train.summary_iterator(str(path)):
             tags |= {value.tag for value in event.summary.value}
+            found = [value.tensor for value in event.summary.value if value.tag == "training/loss"]
+            losses += [(event.step, float(tf.make_ndarray(tensor))) for tensor in found]
+        # A point of the curve where an interval ends, too, and none twice.
+        entries = read(run, "run.json")["validation"]
+        assert [step for step, _ in losses] == [entry["step"] for entry in entries]
+        assert [loss for _, loss in losses] == pytest.approx([entry["loss"] for entry in entries], rel=1e-4)
         assert {"training/loss", "training/density", "training/learning_rate", "training/images_per_second"} <= tags
         assert {"validation/mae", "validation/rmse", "validation/0"} <= tags
+
+    def test_the_end_tells_what_was_reached_and_what_is_next(self, run):
+        """And the command that it names is one."""
+        (line,) = [line for line in pathlib.Path(run, "train.log").read_text().splitlines() if "Done" in line]
+        best = min(read(run, "run.json")["validation"], key=lambda entry: entry["val_mae"])
+        assert re.search(
+            rf"Done: 6 steps in .* minutes, best validation MAE {best['val_mae']:.1f} at step {best['step']}\.", line
+        )
+        assert line.endswith(f" Next: python -m tfcount.evaluate --model_dir={run}")
 
     def test_a_second_run_in_the_folder_is_refused(self, run, crowds):
         with pytest.raises(FileExistsError, match="holds a run already: add --resume"):
@@ -78,12 +95,20 @@ class TestRun:
 
 
 def test_without_held_out_images(crowds, tmp_path):
-    whole = small_config(crowds, steps=2)
+    """Nor a test split: then nothing can be evaluated, and the counter be used."""
+    data = str(shutil.copytree(crowds, tmp_path / "train_only"))
+    manifest = read(data, "manifest.json")
+    del manifest["splits"]["test"]
+    pathlib.Path(data, "manifest.json").write_text(json.dumps(manifest))
+    whole = small_config(data, steps=2)
     whole = dataclasses.replace(whole, data=dataclasses.replace(whole.data, validation_fraction=0.0))
     assert run_training(whole, str(tmp_path / "run")) == 0
     assert not (tmp_path / "run" / "best.weights.h5").exists()
     run = Run(str(tmp_path / "run"))
     assert run.config() == whole and run.load_counter()[0].name == "mcnn"
+    log = (tmp_path / "run" / "train.log").read_text()
+    assert "best validation" not in log
+    assert f" Next: python -m tfcount.export --model_dir={run.folder} --output=savedmodels/run\n" in log
 
 
 def test_the_validated_weights_are_the_averaged_ones(crowds, tmp_path):

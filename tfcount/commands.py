@@ -13,11 +13,10 @@ from typing import Any
 from absl import flags, logging
 
 from tfcount.banner import import_tensorflow
+from tfcount.flags import RUN, FlagValues, flagfiles
 
 # In the order in which people need them.
 NAMES = ("train", "evaluate", "compare", "export", "predict", "select_labels")
-
-FlagValues = flags.FlagValues
 
 
 class Output:
@@ -165,6 +164,10 @@ def _help(name: str, module, values: FlagValues, headings: Mapping[str, list[str
         for flag in names:
             lines += _flag_lines(values[flag], width)
     lines += ["", "--flagfile=FILE reads flags from a file, one a line; those that are given besides count."]
+    # The flagfiles that come with tfcount are those of training.
+    if RUN in headings:
+        text = f"tfcount brings these, found from every folder: {', '.join(flagfiles())}."
+        lines += textwrap.wrap(text, width, break_on_hyphens=False)
     return "\n".join(lines) + "\n"
 
 

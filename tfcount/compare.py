@@ -10,12 +10,14 @@ ARGUMENTS = "RESULTS RESULTS ..."
 
 def define_flags(values: commands.FlagValues) -> None:
     """Defines the flags of this command."""
-    DEFINE_string("output", "comparison.png", "Where to draw the comparison.", flag_values=values)
+    DEFINE_string(
+        "output", None, "PNG file for a picture of the comparison; if not given, none is drawn.", flag_values=values
+    )
     commands.define_json(values)
 
 
 def main(arguments: list[str], values: commands.FlagValues) -> None:
-    """Prints a table with the paired differences to the first folder, and draws them."""
+    """Prints a table with the paired differences to the first folder, and draws them where that is asked for."""
     from tfcount import comparison
     from tfcount.drawing.comparison_figure import draw_comparison
     from tfcount.records.files import write_file
@@ -26,8 +28,9 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
     results = comparison.read_results(arguments)
     rows = comparison.summarize(results)
     output.say(comparison.table(results, rows))
-    write_file(values.output, draw_comparison(results, rows))
-    output.say(f"Written: {values.output}\n")
+    if values.output:
+        write_file(values.output, draw_comparison(results, rows))
+        output.say(f"Written: {values.output}\n")
     output.document(
         {"images": len(results[0].ids), "results": [{"name": one.name, **row} for one, row in zip(results, rows)]}
     )

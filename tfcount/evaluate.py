@@ -50,7 +50,7 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
     own = os.path.abspath(records.folder) == os.path.abspath(own_dir) and values.split == "test"
     folder = values.output or (run.folder if own else run.path(f"{summary['dataset']}_{values.split}"))
     write_file(os.path.join(folder, comparison.PREDICTIONS), comparison.predictions_csv(results))
-    picture = draw_evaluation(results, summary, evaluation.largest_errors(results, records))
+    picture = draw_evaluation(results, summary, evaluation.largest_errors(model, results, records))
     write_file(os.path.join(folder, "evaluation.png"), picture)
     write_json(os.path.join(folder, "evaluation.json"), summary)
     output.say(format_evaluation(summary))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Iterable
 
 import numpy as np
@@ -18,8 +19,14 @@ from tfcount.records.folder import Records, read_index, read_manifest
 _COUNT_GROUPS = (50, 100, 200, 500, 1000, 2000, np.inf)
 _SIZE_GROUPS = (0.1, 0.25, 0.5, 1, 2, 4, np.inf)
 
+# Groups of about as many images each, by true count, and how many images a group has at least.
+_QUANTILES, _FEWEST = 5, 5
+
 # How many images with large errors are shown.
 _WORST = 4
+
+# What the manifest calls pictures of one's own, whatever they show.
+_OWN_PICTURES = "folder"
 
 # Cells with less are empty (Wan et al., CVPR 2021, Fig. 5), people a cell.
 _EMPTY = 1e-3
@@ -127,7 +134,8 @@ def evaluate_split(model: CountingModel, records: Records, localization: bool) -
       localization: whether the points that the counter finds are measured, too.
 
     Returns:
-      One result an image whose count is known, and the summary: `dataset`, `split`, what `summarize` gives,
+      One result an image whose count is known, and the summary: `dataset` (of pictures of one's own, the name of the
+      folder of records), `split`, what `summarize` gives,
       `localization` (see `summarize_localization`) if it is asked for, `mean_count_mae` where counts of training
       images are known, and `extrapolated`, the number of counts beyond those of all anchors, of a counter that ranks.
 
@@ -141,7 +149,10 @@ def evaluate_split(model: CountingModel, records: Records, localization: bool) -
     manifest = read_manifest(records.folder)
     bar = tqdm.tqdm(whole_images(records), total=len(records.rows), unit="image", desc=split, leave=False)
     results = evaluate(model, bar)
-    summary = {"dataset": manifest["dataset"], "split": split, **summarize(results)}
+    name = manifest["dataset"]
+    if name == _OWN_PICTURES:
+        name = os.path.basename(os.path.abspath(records.folder))
+    summary = {"dataset": name, "split": split, **summarize(results)}
     if localization:
         summary["localization"] = summarize_localization(results, model.calibration.threshold)
     if "train" in manifest["splits"]:
@@ -160,12 +171,46 @@ def count_images(model: CountingModel, records: Records) -> np.ndarray:
     return np.array([counts[row.id] for row in records.rows])
 
 
-def largest_errors(results: list[ImageResult], records: Records) -> dict[str, np.ndarray]:
-    """Returns the images with the largest errors, `(height, width, 3)` uint8 by id, the largest error first."""
+@dataclasses.dataclass(frozen=True)
+class LargeError:
+    """An image with a large error, as the counter sees it.
+
+    Attributes:
+      result: what the counter said of it.
+      image: `(height, width, 3)` uint8.
+      heads: `(n, 2)`, (x, y) in its pixels; none where only the number of people is known.
+      density: `(h, w)` people per cell; of a counter that ranks, its map.
+      stride: side of a cell, pixels.
+      ranks: whether the map only ranks images.
+    """
+
+    result: ImageResult
+    image: np.ndarray
+    heads: np.ndarray
+    density: np.ndarray
+    stride: int
+    ranks: bool
+
+
+def largest_errors(model: CountingModel, results: list[ImageResult], records: Records) -> list[LargeError]:
+    """Returns the images with the largest errors, the largest first.
+
+    Args:
+      model: the counter.
+      results: of `evaluate`.
+      records: the images that were evaluated.
+    """
     worst = sorted(results, key=lambda result: -abs(result.predicted - result.ground_truth))[:_WORST]
     images = whole_images(records.select({result.image_id for result in worst}))
-    found = {example["id"].numpy().decode(): example["image"].numpy() for example in images}
-    return {result.image_id: found[result.image_id] for result in worst}
+    examples = {example["id"].numpy().decode(): example for example in images}
+    errors = []
+    for result in worst:
+        image = examples[result.image_id]["image"].numpy()
+        found = model.predict(image)
+        heads = examples[result.image_id]["points"].numpy() * found.zoom
+        ranks = model.calibration.ranks
+        errors.append(LargeError(result, model.reduce(image), heads, found.density, model.stride, ranks))
+    return errors
 
 
 def summarize(results: list[ImageResult]) -> dict:
@@ -175,7 +220,9 @@ def summarize(results: list[ImageResult]) -> dict:
       `images`, `mae`, `rmse`, `nae`, `mre`, `game` (levels 0 to 3, or None where an image has no points), `interval`
       (of each metric, the bootstrap 95 % interval), `kendall_tau`, `ranking_accuracy`, `sparsity` (mean over images of
       the share of cells with less than 0.001 people; None of maps that only rank), and the errors and the relative
-      accuracy by groups: `bias_by_count` and `bias_by_megapixels`.
+      accuracy by groups: `bias_by_count` and `bias_by_megapixels` between limits that are the same for all data, and
+      `bias_by_quantile`, groups of about as many images each by true count, whose `from` and `to` are the smallest and
+      the largest one in the group.
 
     Raises:
       ValueError: if there is no result.
@@ -198,6 +245,7 @@ def summarize(results: list[ImageResult]) -> dict:
         "ranking_accuracy": _number(counting.ranking_accuracy(truth, potentials)),
         "sparsity": float(np.mean(sparsities)) if sparsities else None,
         "bias_by_count": _bias(truth, truth, predicted, _COUNT_GROUPS),
+        "bias_by_quantile": _bias_by_quantile(truth, predicted),
         "bias_by_megapixels": _bias(megapixels, truth, predicted, _SIZE_GROUPS),
     }
 
@@ -312,15 +360,31 @@ def _bias(values, truth, predicted, limits):
     for upper in limits:
         inside = (values >= lower) & (values < upper)
         if inside.any():
-            groups.append(
-                {
-                    "from": lower,
-                    "to": None if np.isinf(upper) else upper,
-                    "images": int(inside.sum()),
-                    "bias": float(np.mean(predicted[inside] - truth[inside])),
-                    "mae": float(counting.mae(truth[inside], predicted[inside])),
-                    "relative_accuracy": float(counting.relative_accuracy(truth[inside], predicted[inside])),
-                }
-            )
+            ends = {"from": lower, "to": None if np.isinf(upper) else upper}
+            groups.append({**ends, **_errors(truth[inside], predicted[inside])})
         lower = upper
     return groups
+
+
+def _bias_by_quantile(truth, predicted):
+    """Returns the errors of groups of about as many images each; images with equal counts are in one group."""
+    number = min(max(len(truth) // _FEWEST, 1), _QUANTILES)
+    starts = np.quantile(truth, np.arange(1, number) / number, method="higher")
+    group = np.searchsorted(np.unique(starts), truth, side="right")
+    return [
+        {
+            "from": float(truth[group == index].min()),
+            "to": float(truth[group == index].max()),
+            **_errors(truth[group == index], predicted[group == index]),
+        }
+        for index in np.unique(group)
+    ]
+
+
+def _errors(truth, predicted):
+    return {
+        "images": len(truth),
+        "bias": float(np.mean(predicted - truth)),
+        "mae": float(counting.mae(truth, predicted)),
+        "relative_accuracy": float(counting.relative_accuracy(truth, predicted)),
+    }

@@ -10,6 +10,7 @@ compares both.
 
 import dataclasses
 import functools
+import glob
 import inspect
 import json
 import os
@@ -25,7 +26,10 @@ from tfcount.banner import import_tensorflow
 if TYPE_CHECKING:
     from tfcount.config import ExperimentConfig
 
-TABLE = os.path.join(os.path.dirname(__file__), "flags.json")
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+TABLE = os.path.join(_PACKAGE, "flags.json")
+# The folder that holds `configs/`: a wheel has it inside of the package, a clone beside it.
+FLAGFILES_ROOT = _PACKAGE if os.path.isdir(os.path.join(_PACKAGE, "configs")) else os.path.dirname(_PACKAGE)
 
 _DEFINE: dict[str, Callable] = {
     "bool": flags.DEFINE_bool,
@@ -60,6 +64,43 @@ class ConfigFlag(NamedTuple):
     type: str
     default: bool | int | float | str
     help: str
+
+
+class FlagValues(flags.FlagValues):
+    """Flags that find the flagfiles that come with tfcount, wherever a command is called.
+
+    `--flagfile=configs/l2sm_sha.flags`, also inside of flagfiles, is the file of the working directory if there is one,
+    else that of tfcount.
+    """
+
+    def _get_flag_file_lines(self, filename, parsed_file_stack=None):
+        # absl has no public way to tell it where flagfiles lie.
+        return super()._get_flag_file_lines(find_flagfile(filename), parsed_file_stack)
+
+
+def find_flagfile(path: str) -> str:
+    """Returns the path of a flagfile, which may be one that comes with tfcount.
+
+    Raises:
+      absl.flags.Error: if there is no such file; the message names those that come with tfcount.
+    """
+    # Also what a shell gives for `<(...)`, which is no regular file.
+    if os.path.exists(path):
+        return path
+    ours = os.path.join(FLAGFILES_ROOT, path)
+    if os.path.isfile(ours):
+        return ours
+    # Those of the studies are many.
+    listed = [name for name in flagfiles() if os.path.dirname(name) in ("configs", os.path.dirname(path))]
+    raise flags.Error(
+        f"there is no flagfile {path!r}, neither from here nor among those that come with tfcount: {', '.join(listed)}."
+    )
+
+
+def flagfiles() -> list[str]:
+    """Returns the flagfiles that come with tfcount, as `--flagfile` takes them."""
+    found = glob.glob("configs/**/*.flags", root_dir=FLAGFILES_ROOT, recursive=True)
+    return sorted(name.replace(os.sep, "/") for name in found)
 
 
 @functools.cache
@@ -131,7 +172,7 @@ def from_file(path: str) -> "ExperimentConfig":
     Raises:
       ValueError: if a line is no flag, or its value is not legal.
     """
-    values = flags.FlagValues()
+    values = FlagValues()
     define(values)
     try:
         values([path, f"--flagfile={path}"])

@@ -19,9 +19,12 @@ from tfcount.inference import THRESHOLD, Calibration, CountingModel
 from tfcount.methods.method import Method
 from tfcount.metrics import counting
 from tfcount.ops import anchor_line
-from tfcount.progress import OrderlyStop, Progress
+from tfcount.progress import OrderlyStop, Progress, RecentMeans
 from tfcount.records.folder import Records
 from tfcount.runs import Run
+
+# Steps between two points of the curves of losses.
+_LOSS_STEPS = 10
 
 logger = logging.getLogger("tfcount")
 
@@ -75,11 +78,15 @@ class Intervals(keras.callbacks.Callback):
         self._counting = CountingModel.of_counter(method.counter)
         self._manager = tf.train.CheckpointManager(self.checkpoint, self.run.path(runs.CHECKPOINTS), max_to_keep=2)
         self._writer = tf.summary.create_file_writer(self.run.path(runs.TENSORBOARD))
+        self._losses = RecentMeans()
 
     def on_train_batch_end(self, batch, logs=None):
         """Ends an interval where it is time, and training where a signal asks for it."""
         step = self.model.steps
         whole = step % self.interval == 0 or step == self.steps
+        self._losses.add_step(logs)
+        if step % _LOSS_STEPS == 0 or whole:
+            self._write_losses(step)
         if not whole and not self.stop.received:
             return
         self.end(whole)
@@ -87,6 +94,7 @@ class Intervals(keras.callbacks.Callback):
             self.model.stop_training = True
             return
         self.model.reset_metrics()
+        self._losses = RecentMeans()
         self.progress.begin_interval()
 
     def end(self, whole: bool) -> None:
@@ -179,14 +187,23 @@ class Intervals(keras.callbacks.Callback):
             run.write_notes(notes)
             self._manager.save(checkpoint_number=method.steps)
 
+    def _write_losses(self, step):
+        """Writes the losses since the last time, and the learning rate, for TensorBoard."""
+        with self.run.writing(), self._writer.as_default(step=step):
+            for name, value in self._losses.since_last().items():
+                tf.summary.scalar(f"training/{name}", value)
+            tf.summary.scalar("training/learning_rate", float(self.model.optimizer.learning_rate))
+
     def _summarize(self, entry):
-        """Writes losses, speed, validation and pictures for TensorBoard."""
+        """Writes validation, anchors, speed and pictures for TensorBoard."""
         method = self.model
+        # The means over the interval are those of many points of the curves.
+        curves = {metric.name for metric in method.metrics}
         with self.run.writing(), self._writer.as_default(step=method.steps):
             for name, value in entry.items():
                 group = "validation" if name.startswith("val_") else "training"
-                tf.summary.scalar(f"{group}/{name.removeprefix('val_')}", value)
-            tf.summary.scalar("training/learning_rate", float(method.optimizer.learning_rate))
+                if name not in curves:
+                    tf.summary.scalar(f"{group}/{name.removeprefix('val_')}", value)
             tf.summary.scalar("training/images_per_second", self.progress.images_per_second)
             with averaged_weights(method):
                 for index, (image, target) in enumerate(self.examples):

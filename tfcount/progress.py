@@ -61,6 +61,32 @@ class Progress(keras.callbacks.Callback):
         self._since = (time.monotonic(), self._step)
 
 
+class RecentMeans:
+    """Tells means over the latest steps alone, of running means over all steps since they began."""
+
+    def __init__(self):
+        self._steps = self._told_steps = 0
+        self._means: dict[str, float] = {}
+        self._told_sums: dict[str, float] = {}
+
+    def add_step(self, means: dict) -> None:
+        """Takes the running means of a step.
+
+        Args:
+          means: numbers or scalar tensors by name, each over all steps so far.
+        """
+        self._steps += 1
+        self._means = means
+
+    def since_last(self) -> dict[str, float]:
+        """Returns the means over the steps since the last call; at least one step must have been added since."""
+        sums = {name: float(mean) * self._steps for name, mean in self._means.items()}
+        steps = self._steps - self._told_steps
+        recent = {name: (value - self._told_sums.get(name, 0.0)) / steps for name, value in sums.items()}
+        self._told_steps, self._told_sums = self._steps, sums
+        return recent
+
+
 class OrderlyStop:
     """Notes that a signal asks for the end.
 

@@ -65,9 +65,14 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
         )
     kept = questions.keep_answers(records, values.answers)
     output.say(kept.text())
-    counts = evaluation.count_images(Run(values.model_dir).load(), records) if values.model_dir else None
-    if values.strategy == "anchors":
-        estimates = pair_selection.log_counts(kept.labels, np.zeros(len(ids))) if counts is None else counts
+    ranking = values.strategy == "ranking"
+    labels = questions.add_counts(kept.labels, records, values.ratio) if ranking else kept.labels
+    counts = None
+    if values.model_dir:
+        counts = np.where(np.isnan(truth), evaluation.count_images(Run(values.model_dir).load(), records), truth)
+    counted = int((~np.isnan(truth)).sum())
+    if not ranking:
+        estimates = pair_selection.log_counts(labels, np.zeros(len(ids))) if counts is None else counts
         asked = spread(estimates, values.number)
         questions.write_images_to_count(values.output, records.rows, asked)
         output.say(
@@ -75,7 +80,9 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
             "put it into your annotation file, and build the records again with --overwrite.\n"
         )
     else:
-        asked = pair_selection.propose(kept.labels, len(ids), values.number, values.seed, counts, values.ratio)
+        if counted:
+            output.say(f"Pairs of the {counted} images whose counts the records know are not asked.\n")
+        asked = pair_selection.propose(labels, len(ids), values.number, values.seed, counts, values.ratio)
         if len(asked):
             questions.write_questions(values.output, asked, ids)
             output.say(
@@ -83,8 +90,8 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
                 f"read it back with --answers={values.output} and another --output.\n"
             )
         else:
-            output.say("All pairs are known: there is nothing left to ask.\n")
-    output.document({**kept.summary(), "questions": np.array(ids, object)[asked].tolist()})
+            output.say("Nothing is left to ask: of every pair there is an answer, or one that follows from others.\n")
+    output.document({**kept.summary(), "counted": counted, "questions": np.array(ids, object)[asked].tolist()})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import itertools
 import logging
 import math
 import os
+import shlex
 import shutil
 import time
 from typing import Any
@@ -25,7 +26,7 @@ from tfcount.methods.method import Method, Plan
 from tfcount.ops.density import density_map
 from tfcount.progress import OrderlyStop, Progress
 from tfcount.records import schema
-from tfcount.records.folder import Records
+from tfcount.records.folder import Records, read_index, read_manifest
 from tfcount.runs import Run
 
 # How many images TensorBoard shows.
@@ -137,10 +138,29 @@ def train(config: ExperimentConfig, training: Records, held_out: Records, run: R
                 config.train.steps,
             )
             return 128 + received
-        logger.info(
-            "Done: %d steps in %.1f minutes. The run is in %s", notes["steps"], notes["training_minutes"], run.folder
-        )
+        logger.info("%s", _farewell(run, notes, config.data.dir))
     return 0
+
+
+def _farewell(run, notes, records):
+    """Returns what a complete run reached, and what to do with it next."""
+    text = f"Done: {notes['steps']} steps in {notes['training_minutes']:.1f} minutes"
+    validated = [entry for entry in notes["validation"] if "val_mae" in entry]
+    if validated and run.holds(runs.BEST):
+        best = min(validated, key=lambda entry: entry["val_mae"])
+        text += f", best validation MAE {best['val_mae']:.1f} at step {best['step']}"
+    calibration = run.calibration(runs.BEST) or run.calibration(runs.LAST)
+    if calibration.line.slope <= 0:
+        return f"{text}. The run in {run.folder} cannot count: its anchors give no line."
+    folder = shlex.quote(run.folder)
+    counted = "test" in read_manifest(records)["splits"] and not all(
+        math.isnan(row.count) for row in read_index(records, "test")
+    )
+    if counted:
+        return f"{text}. Next: python -m tfcount.evaluate --model_dir={folder}"
+    # Without images to measure it on, it can be used.
+    name = shlex.quote(os.path.join("savedmodels", os.path.basename(os.path.abspath(run.folder))))
+    return f"{text}. Next: python -m tfcount.export --model_dir={folder} --output={name}"
 
 
 def _fit(config, run, notes, method, dataset, checkpoint, plan, training, held_out):

@@ -201,7 +201,9 @@ def test_potentials_that_do_not_grow(crowds, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="cannot count: the potentials of its anchors do not grow with their counts"):
         Run(folder).load_counter()
     with open(f"{folder}/train.log") as file:
-        assert "no line through the anchors" in file.read()
+        log = file.read()
+    assert "no line through the anchors" in log
+    assert "cannot count: its anchors give no line." in log and "Next:" not in log
 
 
 @pytest.mark.parametrize("which", [1, 2])

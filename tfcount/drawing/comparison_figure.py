@@ -41,7 +41,7 @@ def draw_comparison(results, rows: list[dict]) -> bytes:
         for label, color in zip(labels, colors, strict=True):
             label.set_color(color)
     ours = results[0].errors.mean(0)
-    equalize_axes(scatter, 1.05 * max(max(result.errors.mean(0).max() for result in results), 1.0))
+    equalize_axes(scatter, 0.0, max(max(result.errors.mean(0).max() for result in results), 1.0))
     for result, color in zip(results[1:], colors[1:], strict=True):
         scatter.scatter(ours, result.errors.mean(0), s=14, alpha=0.6, edgecolor="none", color=color)
     scatter.set(xlabel=f"|error| of {results[0].name}", ylabel="|error| of the others, each image")

@@ -29,21 +29,33 @@ def draw_prediction(image, target, density) -> np.ndarray:
     return to_array(figure)
 
 
-def equalize_axes(axes, limit: float) -> None:
+def equalize_axes(axes, lowest: float, highest: float) -> None:
     """Makes both axes of a scatter plot of counts or errors alike, with the line where both are equal.
 
-    Linear up to 10 and logarithmic above: sparse images and empty ones are seen as well as crowds.
+    Linear where the values lie below 100, or differ by less than a factor of 10. Else linear up to 10 and logarithmic
+    above: sparse images and empty ones are seen as well as crowds.
 
     Args:
       axes: of matplotlib.
-      limit: largest value to show.
+      lowest: smallest value to show, at least 0.
+      highest: largest value to show.
     """
-    axes.plot([0, limit], [0, limit], color="0.7", zorder=0)
-    axes.set_xscale("symlog", linthresh=10)
-    axes.set_yscale("symlog", linthresh=10)
-    axes.set(xlim=(0, limit), ylim=(0, limit))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:g}")
+    if highest < max(10 * lowest, 100.0):
+        margin = 0.05 * max(highest - lowest, 1.0)
+        limits = (max(lowest - margin, 0.0), highest + margin)
+    else:
+        limits = (lowest / 1.15 if lowest > 10 else 0.0, 1.15 * highest)
+        decades = np.log10(limits[1] / max(limits[0], 1.0))
+        ticks = [0.0, *(10.0**power * step for power in range(1, 8) for step in ((1, 2, 5) if decades < 4 else (1,)))]
+        axes.set_xscale("symlog", linthresh=10)
+        axes.set_yscale("symlog", linthresh=10)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_ticks([tick for tick in ticks if limits[0] <= tick <= limits[1]])
+            axis.set_ticks([], minor=True)
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.plot(limits, limits, color="0.7", zorder=0)
+    axes.set(xlim=limits, ylim=limits)
+    axes.set_box_aspect(1)
 
 
 def to_png(figure: matplotlib.figure.Figure, dpi: int = 100) -> bytes:

@@ -37,9 +37,29 @@ def draw_overlay(image, prediction, stride: int) -> np.ndarray:
     title_width = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0] + 2 * origin[0]
     drawn = np.full((strip + height, max(width, title_width), 3), 24, np.uint8)
     cv2.putText(drawn[:strip], title, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255,) * 3, 1, cv2.LINE_AA)
+    blend_heat(image, density, stride, points is None, drawn[strip:, :width])
+    radius = max(1, round(2 * scale))
+    # A sixteenth of a pixel is OpenCV's finest position; the center of pixel i is at i + 0.5 here and at i in OpenCV.
+    for x, y in np.round(16 * (np.reshape([] if points is None else points, (-1, 2)) - 0.5)).astype(int).tolist():
+        for size, color in ((radius + 1, (0, 0, 0)), (radius, (90, 255, 120))):
+            cv2.circle(drawn[strip:, :width], (x, y), 16 * size, color, -1, cv2.LINE_AA, 4)
+    return drawn
+
+
+def blend_heat(image, density, stride: int, ranks: bool, drawn: np.ndarray) -> None:
+    """Draws a density map as a heat map over its image.
+
+    Args:
+      image: `(height, width, 3)` uint8, RGB, as the counter sees it.
+      density: `(h, w)` people per cell.
+      stride: side of a cell, pixels.
+      ranks: whether the map only ranks images, and has another unit.
+      drawn: `(height, width, 3)` uint8, where it is drawn.
+    """
+    width = image.shape[1]
     # The 99.5th percentile, not the maximum: one bright cell must not hide the rest. Nor may noise where nobody is look
-    # like a crowd; maps that only rank have another unit.
-    faintest = _FAINTEST if points is not None else 1e-6
+    # like a crowd.
+    faintest = 1e-6 if ranks else _FAINTEST
     relative = np.clip(density / max(float(np.quantile(density, 0.995)), faintest), 0, 1)
     relative = np.pad(relative, ((1, 1), (0, 0)), mode="edge")
     # Some rows of cells at a time, with their neighbors: a large image as floats would take gigabytes.
@@ -51,13 +71,7 @@ def draw_overlay(image, prediction, stride: int) -> np.ndarray:
         shown = cv2.resize(band, size, interpolation=cv2.INTER_LINEAR)[stride : stride + len(pixels), :width]
         heat = matplotlib.colormaps["inferno"](shown)[..., :3] * 255
         opacity = 0.75 * np.sqrt(shown)[..., None]
-        drawn[strip:, :width][part] = pixels * (1 - opacity) + heat * opacity
-    radius = max(1, round(2 * scale))
-    # A sixteenth of a pixel is OpenCV's finest position; the center of pixel i is at i + 0.5 here and at i in OpenCV.
-    for x, y in np.round(16 * (np.reshape([] if points is None else points, (-1, 2)) - 0.5)).astype(int).tolist():
-        for size, color in ((radius + 1, (0, 0, 0)), (radius, (90, 255, 120))):
-            cv2.circle(drawn[strip:, :width], (x, y), 16 * size, color, -1, cv2.LINE_AA, 4)
-    return drawn
+        drawn[part] = pixels * (1 - opacity) + heat * opacity
 
 
 def encode_overlay(drawn: np.ndarray) -> tuple[str, bytes]:

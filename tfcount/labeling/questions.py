@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from tfcount.labeling import pair_selection
 from tfcount.labeling.order import PairLabels, against_counts, check
 from tfcount.records.files import write_file
 from tfcount.records.folder import IndexRow, Records
@@ -151,7 +152,11 @@ class Answers:
         lines = []
         if self.new is not None:
             lines.append(f"Kept {self.new} new labels of pairs in {self.folder}, {self.replaced} in place of others.")
-        lines.append(f"{self.pairs} labels of pairs, {self.implied} pairs known with what follows from them.")
+        greater, close = map(len, self.labels)
+        lines.append(
+            f"Pairs answered: {self.pairs} (in {greater} one image shows more, in {close} both show about as many)."
+        )
+        lines.append(f"Pairs in a known order, by these answers and by what follows from them: {self.implied}.")
         return "\n".join([*lines, *(f"Warning: {line}" for line in self.contradictions)]) + "\n"
 
 
@@ -177,3 +182,32 @@ def keep_answers(records: Records, path: str | None) -> Answers:
     replaced = len(set(before) - set(kept))
     wrong = against_counts(labels.greater, np.array([row.count for row in records.rows]), ids)
     return Answers(labels, len(kept), order.count(), new, replaced, wrong, records.folder)
+
+
+def add_counts(labels: PairLabels, records: Records, ratio: float) -> PairLabels:
+    """Returns labels with what the counts that records know say of pairs, in place of what a person said of these.
+
+    Args:
+      labels: what a person said.
+      records: the images.
+      ratio: of counts that a person tells apart; others are close.
+
+    Raises:
+      ValueError: if all counts are known, so that there is nothing to ask, or labels of other pairs contradict them.
+    """
+    counts = np.array([row.count for row in records.rows])
+    known = np.flatnonzero(~np.isnan(counts))
+    if len(known) == len(counts):
+        raise ValueError(
+            f"The records in {records.folder!r} know the counts of all {len(counts)} images of split "
+            f"{records.rows[0].split!r}: there is nothing to ask. Train by the counts (--ranking_labels=counts), or "
+            "build records that also hold images without a count."
+        )
+    kept = PairLabels(*(pairs[np.isnan(counts[pairs]).any(axis=1)] for pairs in labels))
+    pairs = known[np.stack(np.triu_indices(len(known), 1), axis=1)]
+    added = pair_selection.answer(kept, pairs, counts, ratio)
+    try:
+        check(PairLabels(added.greater, kept.close[:0]), [row.id for row in records.rows])
+    except ValueError as error:
+        raise ValueError(f"{error} Where the records know the counts of both images, these have answered.") from error
+    return added

@@ -188,8 +188,8 @@ def collect_facts(config: Config, records: Records, seed: int) -> Facts:
     counts = np.array([row.count for row in records.rows])
     pairs, asked = np.zeros((0, 2), np.int64), 0
     if config.pairs or (config.supervision == "anchors" and config.labels == "counts"):
-        answer = _said if config.labels == "records" else _simulated
-        labels, asked = answer(config, records, counts, seed)
+        by_people = config.labels == "records"
+        labels, asked = _said(records) if by_people else _simulated(config, records, counts, seed)
         pairs = order_of(labels, len(counts)).pairs()
     chosen = np.zeros(0, np.int64)
     if config.pairs or config.supervision == "anchors":
@@ -242,7 +242,7 @@ def _simulated(config, records, counts, seed):
     return labels, len(labels)
 
 
-def _said(config, records, counts, seed):
+def _said(records):
     """Returns the labels "more" that the records keep of these images, `(p, 2)`, and how many pairs have labels."""
     ids = [row.id for row in records.rows]
     known_ids = set(ids)
