@@ -42,8 +42,12 @@ def test_builds_and_reports(data, tmp_path, capsys, monkeypatch):
     assert lines[0].split() == ["split", "images", "points", "clipped", "dropped", "MB"]
     assert lines[1].split() == ["train", "1", "2", "1", "1", "0.0"]
     assert lines[2].split() == ["test", "1", "2", "1", "1", "0.0"]
-    assert lines[3:] == ["Warning: the same image is in several splits: test/test.png = train/train.png"]
+    assert lines[3] == "Warning: the same image is in several splits: test/test.png = train/train.png"
+    dropped = "1 of 1 images have points outside: 1 of 3 are dropped, and stay in the counts"
+    kept = [f"{split}: {dropped} (first: {data}/{split}/{split}.png, 1 of 3)." for split in ("train", "test")]
+    assert lines[4:] == [f"Warning: {text}" for text in kept]
     manifest = read_manifest(output)
+    assert manifest["warnings"] == kept
     assert manifest["dataset"] == "folder"
     assert manifest["source"] == {"input": data}
 

@@ -73,7 +73,7 @@ def test_folder_splits(tmp_path):
         ("p.csv", "image,x,y\n,1,2\n", "line 2: must have 3 values, the first one an image"),
         ("p.csv", "image,x,y\na.jpg,1,two\n", "line 2: .*two.* must be numbers"),
         ("p.csv", "image,x,y\na.jpg,1,\n", "line 2: `x` and `y` must both be numbers, or both empty"),
-        ("p.csv", "image,count\na.jpg,-1\n", "`count` must be a number of at least 0. Received: '-1'"),
+        ("p.csv", "image,count\na.jpg,-1\n", "`count` must be a number of at least 0 and finite. Received: '-1'"),
         ("p.csv", "image,count\na.jpg,nan\n", "`count` must be a number"),
         ("p.csv", "image,count\na.jpg,1\na.jpg,2\n", r"line 3: 'a\.jpg' has a count already"),
         ("p.json", "{", r"p\.json is not a JSON file"),

@@ -5,12 +5,12 @@ from tests.tfrecords_tools.annotations.image_files import save_image
 from tfrecords_tools.annotations import jhu
 
 
-def save_jhu(root, heads="1.5 2 4 6 1 0\n24 16 2 2 2 1\n"):
+def save_jhu(root, heads="1.5 2 4 6 1 0\n24 16 2 2 2 1\n", count=2):
     for number, split in enumerate(("train", "val", "test")):
         save_image(root / split / "images" / f"000{number}.jpg", seed=number)
         (root / split / "gt").mkdir()
         (root / split / "gt" / f"000{number}.txt").write_text(heads)
-        (root / split / "image_labels.txt").write_text(f"000{number},2,water park,{number},1\n")
+        (root / split / "image_labels.txt").write_text(f"000{number},{count},water park,{number},1\n")
     return root
 
 
@@ -29,7 +29,7 @@ def test_jhu(tmp_path):
 
 @pytest.mark.parametrize(("heads", "number"), [("", 0), ("3 4 1 1 1 0", 1)])
 def test_jhu_with_few_people(tmp_path, heads, number):
-    image = jhu.read(str(save_jhu(tmp_path, heads)))["train"][0].load().image
+    image = jhu.read(str(save_jhu(tmp_path, heads, number)))["train"][0].load().image
     assert image.points.shape == (number, 2) and image.boxes.shape == (number, 4) and image.labels == "points"
 
 

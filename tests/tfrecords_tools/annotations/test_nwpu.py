@@ -15,7 +15,7 @@ def save_nwpu(root, points=((1.5, 2), (24, 16)), boxes=((1, 1, 3, 4), (26, 18, 2
         save_image(root / "images" / f"000{number}.jpg", seed=number)
         (root / f"{split}.txt").write_text(f"000{number} 1 {number}\n")
         if split != "test":
-            annotation = {"img_id": f"000{number}.jpg", "human_num": 2, "points": points, "boxes": boxes}
+            annotation = {"img_id": f"000{number}.jpg", "human_num": len(points), "points": points, "boxes": boxes}
             (root / "jsons" / f"000{number}.json").write_text(json.dumps(annotation))
     return root
 
@@ -37,12 +37,12 @@ def test_nwpu(tmp_path):
 
 
 def test_nwpu_drops_a_box_with_its_point(tmp_path):
-    points = [[99, 2], [3, 4], [np.nan, 1]]
-    boxes = [[90, 0, 110, 9], [2, 3, 4, 5], [0, 0, 1, 1]]
+    points = [[99, 2], [3, 4], [np.nan, 1], [5, 6]]
+    boxes = [[90, 0, 110, 9], [2, 3, 4, 5], [0, 0, 1, 1], [4, 5, 6, 7]]
     loaded = nwpu.read(str(save_nwpu(tmp_path, points, boxes)))["train"][0].load()
     assert loaded.points_dropped == 2
-    np.testing.assert_array_equal(loaded.image.points, [[3, 4]])
-    np.testing.assert_array_equal(loaded.image.boxes, [[2, 3, 4, 5]])
+    np.testing.assert_array_equal(loaded.image.points, [[3, 4], [5, 6]])
+    np.testing.assert_array_equal(loaded.image.boxes, [[2, 3, 4, 5], [4, 5, 6, 7]])
 
 
 def test_nwpu_without_people(tmp_path):
@@ -76,8 +76,8 @@ def test_nwpu_that_does_not_fit(tmp_path, file, content, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is not an annotation of NWPU-Crowd"),
-        ("[]", "is not an annotation"),
+        ("{", "is not a JSON file"),
+        ("[]", "is not an annotation of NWPU-Crowd"),
         ('{"points": []}', "is not an annotation.*boxes"),
         ('{"points": [[1, 2, 3]], "boxes": []}', "is not an annotation"),
         ('{"points": [["a", 2]], "boxes": [[1, 2, 3, 4]]}', "is not an annotation"),

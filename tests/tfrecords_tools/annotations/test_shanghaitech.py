@@ -67,7 +67,7 @@ def test_shanghaitech_needs_its_part(tmp_path):
 def test_shanghaitech_shapes(tmp_path, points, expected):
     path = str(tmp_path / "GT_IMG_1.mat")
     save_mat(path, points)
-    result = shanghaitech.read_points(path)
+    result = shanghaitech.read_heads(path).points
     assert result.shape == (expected, 2)
     if expected:
         np.testing.assert_array_equal(result[0], [3, 4])
@@ -99,7 +99,7 @@ def test_shanghaitech_names_a_bad_annotation(tmp_path, content):
     else:
         scipy.io.savemat(path, content)
     with pytest.raises(ValueError, match=r"GT_IMG_1\.mat"):
-        shanghaitech.read_points(str(path))
+        shanghaitech.read_heads(str(path))
 
 
 def test_shanghaitech_truncated_annotation(tmp_path):
@@ -107,7 +107,7 @@ def test_shanghaitech_truncated_annotation(tmp_path):
     save_mat(path, np.random.default_rng(0).uniform(0, 9, (200, 2)))
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"GT_IMG_1\.mat is not an annotation"):
-        shanghaitech.read_points(str(path))
+        shanghaitech.read_heads(str(path))
 
 
 def test_shanghaitech_missing_files(tmp_path):

@@ -38,7 +38,7 @@ def test_folds_of_ucf_cc_50_share_out_the_images(tmp_path):
 @pytest.mark.parametrize("points", [[], [[3.0, 4.0]]])
 def test_ucf_with_few_people(tmp_path, points):
     save_ucf(tmp_path, ["1"], points)
-    assert ucf.read_points(str(tmp_path / "1_ann.mat")).shape == (len(points), 2)
+    assert ucf.read_heads(str(tmp_path / "1_ann.mat")).points.shape == (len(points), 2)
 
 
 def test_ucf_that_does_not_fit(tmp_path):
@@ -55,7 +55,7 @@ def test_ucf_that_does_not_fit(tmp_path):
     (tmp_path / "2_ann.mat").unlink()
     (tmp_path / "1_ann.mat").write_bytes(b"no MATLAB")
     with pytest.raises(ValueError, match=r"1_ann.mat is not an annotation of UCF, which holds `annPoints`"):
-        ucf.read_points(str(tmp_path / "1_ann.mat"))
+        ucf.read_heads(str(tmp_path / "1_ann.mat"))
     (tmp_path / "1_ann.mat").unlink()
     with pytest.raises(FileNotFoundError, match="1.jpg has no annotation"):
         ucf.read_cc_50(str(tmp_path), 1)
