@@ -96,14 +96,18 @@ def read_bytes(path: str) -> bytes:
       OSError: if it cannot be read.
       ValueError: if it is no regular file, or larger than `MOST_BYTES`.
     """
-    # Without O_NONBLOCK, opening a pipe would wait for who writes to it.
-    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
+    with open(path, "rb", opener=_open_at_once) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError(f"{path} must be a regular file: replace or remove it.")
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"{path} is larger than {MOST_BYTES >> 20} megabytes: it is no file of annotations. {_REMEDY}")
     return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens a pipe without waiting for who writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_text(path: str) -> str:
