@@ -95,6 +95,10 @@ def read(dataset: str, path: str) -> tuple[dict[str, list[ImageSource]], list[st
     Raises:
       OSError, ValueError: if a file is missing or cannot be used; they name it.
     """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"--input={path!a} is not a name in UTF-8, which records need: rename the folder.") from None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", files.AnnotationWarning)
         splits = DATASETS[dataset](path)

@@ -159,10 +159,10 @@ def to_numbers(values: Any, columns: int) -> np.ndarray:
       ValueError: if it is something else: other lengths, a text, `true` or `null` among the numbers.
     """
     if not isinstance(values, list):
-        raise ValueError(f"must be a list. Received: {_short(values)}")
+        raise ValueError(f"must be a list. Received: {short(values)}")
     for value in values:
         if not isinstance(value, list) or len(value) != columns or not all(type(number) is float for number in value):
-            raise ValueError(f"must be a list of lists of {columns} numbers. Received: {_short(value)}")
+            raise ValueError(f"must be a list of lists of {columns} numbers. Received: {short(value)}")
     return np.array(values, np.float64).reshape(-1, columns)
 
 
@@ -185,6 +185,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Returns a value for an error, at most 60 characters of it."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

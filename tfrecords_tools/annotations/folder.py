@@ -122,7 +122,7 @@ def _read_csv(path: str) -> dict[str, Annotation]:
         columns = sorted(table.fieldnames)
         counts = columns == ["count", "image"]
         if not counts and columns != ["image", "x", "y"]:
-            raise ValueError(f"{path} has the header {','.join(table.fieldnames)!r}. {_FORMATS}")
+            raise ValueError(f"{path} has the header {files.short(','.join(table.fieldnames))}. {_FORMATS}")
         for row in table:
             _add_row(annotations, row, counts, f"{path}, line {table.line_num}")
     except csv.Error as error:
@@ -139,13 +139,15 @@ def _add_row(annotations: dict[str, Annotation], row: dict, counts: bool, where:
     try:
         numbers = [files.to_number(value) for value in values if value]
     except ValueError:
-        raise ValueError(f"{where}: {values} must be numbers.") from None
+        raise ValueError(f"{where}: {files.short(values)} must be numbers.") from None
     if counts:
         if name in annotations:
             raise ValueError(f"{where}: {name!r} has a count already.")
         # Records hold 32 bits of it.
-        if numbers and not 0 <= numbers[0] <= np.finfo(np.float32).max:
-            raise ValueError(f"{where}: `count` must be a number of at least 0 and finite. Received: {values[0]!r}.")
+        if numbers and not 0 <= numbers[0] <= float(np.finfo(np.float32).max):
+            raise ValueError(
+                f"{where}: `count` must be a number of at least 0 and finite. Received: {files.short(values[0])}."
+            )
         annotations[name] = numbers[0] if numbers else None
         return
     if len(numbers) == 1:

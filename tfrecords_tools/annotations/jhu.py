@@ -46,7 +46,7 @@ def read_heads(path: str) -> pairing.Heads:
             x, y, width, height, _, _ = map(files.to_number, line.split())
         except ValueError:
             raise ValueError(
-                f"{path}, line {number}: {line!r} must be x, y, width, height, occlusion, blur. {_REMEDY}"
+                f"{path}, line {number}: {files.short(line)} must be x, y, width, height, occlusion, blur. {_REMEDY}"
             ) from None
         heads.append((x, y, x - width / 2, y - height / 2, x + width / 2, y + height / 2))
     values = np.array(heads, np.float64).reshape(-1, 6)
@@ -80,8 +80,8 @@ def _read_labels(path: str) -> dict[str, dict[str, Any]]:
                 label = {"stated_count": int(count), "attributes": attributes}
             except (ValueError, KeyError):
                 raise ValueError(
-                    f"{path}, line {number}: {','.join(row)!r} must be an image, its count, scene, weather (0 to "
-                    f"3) and whether it distracts (0 or 1). {_REMEDY}"
+                    f"{path}, line {number}: {files.short(','.join(row))} must be an image, its count, scene, "
+                    f"weather (0 to 3) and whether it distracts (0 or 1). {_REMEDY}"
                 ) from None
             if labels.setdefault(name, label) != label:
                 raise ValueError(f"{path}, line {number}: {name!r} has another line, which differs. {_REMEDY}")

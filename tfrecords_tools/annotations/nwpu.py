@@ -81,7 +81,8 @@ def _read_list(folder: str, path: str, split: str) -> list[pairing.AnnotatedImag
             attributes = {"luminance": int(luminance), "density": int(density)}
         except ValueError:
             raise ValueError(
-                f"{where}: {line!r} must be an image, its level of luminance and that of density, like `0001 1 2`."
+                f"{where}: {files.short(line)} must be an image, its level of luminance and that of density, like "
+                "`0001 1 2`."
             ) from None
         if set(name) & set("/\\\0"):
             raise ValueError(f"{where}: {name!r} must be the name of an image, without folders. {_REMEDY}")
@@ -100,4 +101,6 @@ def _read_list(folder: str, path: str, split: str) -> list[pairing.AnnotatedImag
             annotation = None
         sources.append(pairing.AnnotatedImage(name, image, annotation, read_heads, attributes))
     files.check_different(lines, path)
+    if not sources:
+        raise ValueError(f"{path} names no image. {_REMEDY}")
     return sources

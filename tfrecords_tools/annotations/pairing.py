@@ -102,7 +102,7 @@ def pair(image_folder: str, annotation_folder: str, pattern: str, read: Callable
       root: folder of the whole data set.
 
     Raises:
-      FileNotFoundError: if a folder is missing, an image has no annotation, or an annotation no image.
+      FileNotFoundError: if a folder or all images are missing, an image has no annotation, or an annotation no image.
       ValueError: if a file is none, leads out of `root`, or two images have the same name.
     """
     for folder in (image_folder, annotation_folder):
@@ -136,6 +136,8 @@ def pair(image_folder: str, annotation_folder: str, pattern: str, read: Callable
         path = os.path.join(annotation_folder, name)
         if name.lower().endswith(suffix) and not name.startswith(".") and path not in known:
             raise FileNotFoundError(f"{path} has no image in {image_folder}. Copy the image, or remove the annotation.")
+    if not sources:
+        raise FileNotFoundError(f"{image_folder} holds no images.")
     return sources
 
 

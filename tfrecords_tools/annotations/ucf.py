@@ -49,6 +49,4 @@ def _read_folder(folder: str, root: str) -> list[pairing.AnnotatedImage]:
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"There is no folder {folder}.")
     sources = pairing.pair(folder, folder, "{}_ann.mat", read_heads, root)
-    if not sources:
-        raise FileNotFoundError(f"{folder} holds no images.")
     return sorted(sources, key=lambda source: (int((re.findall("[0-9]+", source.id) or ["0"])[-1]), source.id))

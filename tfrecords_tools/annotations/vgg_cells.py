@@ -74,6 +74,9 @@ def read(folder: str) -> dict[str, list[CellImage]]:
         split = "train" if int(number) <= TRAINING_IMAGES else "test"
         paths = (files.check_file(os.path.join(folder, f"{number}{kind}.png"), root) for kind in ("cell", "dots"))
         splits[split].append(CellImage(number, *paths))
+    for split, sources in splits.items():
+        if not sources:
+            raise FileNotFoundError(f"{folder} holds no image of split {split!r}: copy all {IMAGES} images there.")
     return splits
 
 
