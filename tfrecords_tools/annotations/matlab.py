@@ -19,7 +19,9 @@ from tfrecords_tools.annotations import files, matlab_child
 # Far more than any file of annotations takes.
 MOST_SECONDS = 60.0
 _SECONDS_TO_START = 300.0
+# Bytes: of what is said of the points, and of the points, which are wider than in the file.
 _MOST_REPLY = 1 << 16
+_MOST_POINTS = 8 * files.MOST_BYTES
 _REMEDY = "Copy it again from its source, or remove it together with its image."
 
 
@@ -74,6 +76,10 @@ def read_points(path: str, points: Sequence[str], count: Sequence[str], holds: s
     return MatlabPoints(array, stated)
 
 
+# Points and their stated number, the text of an error, or None from a process that died.
+_Reply = tuple[np.ndarray, float | None] | str | None
+
+
 class _Child:
     """A process of `matlab_child`, which ends with this one: then its standard input ends."""
 
@@ -99,8 +105,8 @@ class _Child:
                 f"{matlab_child.__file__}` says."
             )
 
-    def ask(self, content: bytes, points: Sequence[str], count: Sequence[str]):
-        """Returns the points and their stated number, the text of an error, or None if the process died."""
+    def ask(self, content: bytes, points: Sequence[str], count: Sequence[str]) -> _Reply:
+        """Has the content of a file read, see `read_points`."""
         return self._within(MOST_SECONDS, lambda: self._exchange(content, points, count))
 
     def end(self) -> None:
@@ -133,9 +139,12 @@ class _Child:
         reply = json.loads(self._receive(min(length, _MOST_REPLY)))
         if "error" in reply:
             return str(reply["error"])
-        shape = [int(side) for side in reply["shape"]]
-        array = np.frombuffer(self._receive(8 * math.prod(shape)), np.float64).reshape(shape)
-        return array, reply["count"]
+        shape, count = [int(side) for side in reply["shape"]], reply["count"]
+        size = 8 * math.prod(shape)
+        if min(shape, default=0) < 0 or size > _MOST_POINTS:
+            raise ValueError(f"The points have the shape {shape}.")
+        array = np.frombuffer(self._receive(size), np.float64).reshape(shape)
+        return array, None if count is None else float(count)
 
     def _receive(self, length):
         content = self._replies.read(length)
@@ -148,8 +157,8 @@ _lock = threading.Lock()
 _children: list[_Child] = []
 
 
-def _ask(content: bytes, points: Sequence[str], count: Sequence[str]):
-    """Asks the child of this process, which it starts if there is none; see `_Child.ask`."""
+def _ask(content: bytes, points: Sequence[str], count: Sequence[str]) -> _Reply:
+    """Has the content of a file read by the child of this process, which it starts if there is none."""
     # The child of a process that was forked belongs to its parent.
     _children[:] = [child for child in _children if child.owner == os.getpid()]
     if not _children:

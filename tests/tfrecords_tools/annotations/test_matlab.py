@@ -1,5 +1,7 @@
+import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import types
@@ -12,6 +14,12 @@ from tfrecords_tools.annotations import matlab, matlab_child
 
 HOLDS = "UCF, which holds `annPoints`"
 STUB = "import os, sys, time; os.write(1, b'R'); sys.stdin.buffer.read(1); "
+
+
+def answer(reply):
+    """Returns a program that gives a reply without points."""
+    text = json.dumps(reply).encode()
+    return f"os.write(1, {struct.pack('<Q', len(text)) + text!r})"
 
 
 @pytest.fixture
@@ -95,7 +103,11 @@ def test_the_process_is_of_another_session(path):
         (STUB + "time.sleep(60)", "dies, or takes longer than 0.5 seconds"),
         (STUB + "os.write(1, b'nonsense' * 99)", "dies, or takes longer"),
         (STUB + "os.write(1, (2).to_bytes(8, 'little') + b'{}')", "dies, or takes longer"),
-        (STUB + "os.write(1, (17).to_bytes(8, 'little') + b'{\"shape\": [99999]}')", "dies, or takes longer"),
+        (STUB + answer({"shape": [99999], "count": None}), "dies, or takes longer"),
+        (STUB + answer({"shape": [1000000000000000], "count": None}), "dies, or takes longer"),
+        (STUB + answer({"shape": [-2, -2], "count": None}), "dies, or takes longer"),
+        (STUB + answer({"shape": [0], "count": "two"}), "dies, or takes longer"),
+        (STUB + answer({"shape": "text", "count": None}), "dies, or takes longer"),
     ],
 )
 def test_a_process_that_fails(path, replaced, monkeypatch, program, message):
@@ -136,12 +148,10 @@ def test_a_variable_that_is_there_twice(tmp_path):
         read(str(tmp_path / "a.mat"))
 
 
-def test_the_process_ends_with_its_parent():
-    done = subprocess.run([sys.executable, "-P", matlab_child.__file__], input=b"", capture_output=True, timeout=60)
-    assert (done.returncode, done.stdout) == (0, matlab_child.READY)
-
-
-def test_the_process_does_not_import_tensorflow():
-    program = "import sys, runpy; runpy.run_path(sys.argv[1]); print('tensorflow' in sys.modules)"
+def test_the_process_ends_with_its_parent_and_never_imports_tensorflow():
+    program = (
+        "import sys, runpy; runpy.run_path(sys.argv[1], run_name='__main__')\nsys.exit('tensorflow' in sys.modules)"
+    )
     command = [sys.executable, "-P", "-c", program, matlab_child.__file__]
-    assert subprocess.run(command, capture_output=True, text=True, timeout=60).stdout == "False\n"
+    done = subprocess.run(command, input=b"", capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, matlab_child.READY)
