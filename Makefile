@@ -6,12 +6,13 @@ BENCHMARKS := $(filter-out benchmarks/measuring.py benchmarks/supervised.py, $(s
 DEMO_PICTURES := test_00002 test_00011 test_00040
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test lint docs bench test-gpu clean
+.PHONY: help demo test fuzz lint docs bench test-gpu clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   synthesize crowds, train, evaluate, export and count: about 5 minutes on 2 cores"
 	@echo "make test   the tests"
+	@echo "make fuzz   damaged data sets of every format, a minute each"
 	@echo "make lint   ruff and mypy"
 	@echo "make docs   the documentation, with all its links checked: docs/_build/html/index.html"
 	@echo "make bench  every claim about speed or memory: adds PyTorch, about 10 minutes"
@@ -42,6 +43,10 @@ data/demo/manifest.json: | $(VENV)/.installed
 # Two files at a time: most of what a test takes is one core's work, and tests of a file share runs and graphs.
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+# The same damages at every call, and as many as a minute a format allows.
+fuzz: $(VENV)/.installed
+	$(BIN)/python -m pytest -q -m fuzz tests/tfrecords_tools/annotations
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -14,9 +14,11 @@ from tfcount.ops.anchor_line import AnchorLine
 from tfcount.records.folder import Records
 
 
-def dataset(examples):
+def dataset(examples, labels=None):
+    """Yields examples, of whose heads all have points if that is said or their number is the count."""
     for index, (image, points, count) in enumerate(examples):
         yield {
+            "labels": tf.constant(labels or ("points" if len(points) == count else "count")),
             "id": tf.constant(f"image_{index}"),
             "image": tf.constant(image),
             "points": tf.constant(points, tf.float32, shape=(len(points), 2)),
@@ -53,6 +55,15 @@ def test_images_with_only_a_count_have_no_game():
         evaluation.evaluate(CountingModel(perfect, 8), dataset([(IMAGE, [], 5), (IMAGE, [], np.nan)]))
     )
     assert summary["images"] == 1 and summary["mae"] == 4 and summary["game"] is None
+
+
+def test_heads_that_were_annotated_beyond_the_image_are_counted():
+    """Three heads, of which two have points: the count is compared with three, and the places with those of two."""
+    examples = dataset([(IMAGE, [[4, 4], [20, 4]], 3), (IMAGE, [[4, 4]], 1)], "points")
+    results = evaluation.evaluate(CountingModel(perfect, 8), examples)
+    summary = evaluation.summarize(results)
+    assert (results[0].ground_truth, summary["mae"]) == (3, 1)
+    assert summary["game"] is not None and len(results[0].localization.heads) == 2
 
 
 def test_images_are_ordered_by_what_the_line_through_the_anchors_cuts_off():

@@ -57,6 +57,7 @@ class TestFiftySizes:
                 "image": tf.constant(image[0]),
                 "points": tf.zeros((0, 2)),
                 "boxes": tf.zeros((0, 4)),
+                "labels": tf.constant("points"),
                 "count": tf.constant(0.0),
             }
             assert evaluation.evaluate(model, [example])[0].predicted > 0

@@ -104,7 +104,8 @@ def evaluate(model: CountingModel, images: Iterable[dict]) -> list[ImageResult]:
         # A map that only ranks says nothing of parts of the image.
         if found.points is not None:
             sparsity = float(np.mean(found.density < _EMPTY))
-            if len(heads) == count:
+            # The count may be larger than the number of points: it holds heads annotated beyond the image.
+            if example["labels"].numpy().decode() == schema.POINTS:
                 errors = game(found.density, heads * found.zoom, model.stride, *found.size)
                 of_heads = boxes if len(boxes) == len(heads) > 0 else None
                 localization = PointsResult(found.points, found.scores, heads, of_heads)

@@ -12,13 +12,15 @@ Examples:
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 from absl import flags
 
 from tfrecords_tools import commands
-from tfrecords_tools.annotations import folder, jhu, nwpu, shanghaitech, ucf, vgg_cells
+from tfrecords_tools.annotations import files, folder, jhu, loading, nwpu, shanghaitech, ucf, vgg_cells
 from tfrecords_tools.writing.dataset import write_dataset
+from tfrecords_tools.writing.plan import ImageSource
 
 DATASETS: dict[str, Callable] = {
     "sha": functools.partial(shanghaitech.read, part="A"),
@@ -51,6 +53,15 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_bool(
         "overwrite", False, "Replace the records in --output, once the new ones are complete.", flag_values=values
     )
+    flags.DEFINE_enum(
+        "points_outside",
+        loading.DROP,
+        list(loading.POINTS_OUTSIDE),
+        "What becomes of points more than a pixel outside of their image: drop leaves them out, and the count of the "
+        "image stays that of all its points; clip moves them to the edge; error stops at them. Points up to a pixel "
+        "outside always move to the edge.",
+        flag_values=values,
+    )
 
 
 @commands.reporting_errors
@@ -58,15 +69,50 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
     """Builds records as the flags say, and returns the exit code."""
     if len(argv) > 1:
         raise ValueError(f"unexpected arguments {list(argv[1:])}; flags are written like --input=DIR.")
-    splits = DATASETS[values.dataset](values.input)
+    splits, said = read(values.dataset, values.input)
     source = {"input": os.path.abspath(values.input)}
-    manifest = write_dataset(values.output, values.dataset, splits, source, values.overwrite)
+    if values.points_outside != loading.DROP:
+        source["points_outside"] = values.points_outside
+        splits = {
+            split: [loading.BoundedImage(image, values.points_outside) for image in images]
+            for split, images in splits.items()
+        }
+    manifest = write_dataset(values.output, values.dataset, splits, source, values.overwrite, said)
     sys.stdout.write(summarize(manifest))
     return 0
 
 
+def read(dataset: str, path: str) -> tuple[dict[str, list[ImageSource]], list[str]]:
+    """Reads the annotations of a data set.
+
+    Args:
+      dataset: one of `DATASETS`.
+      path: folder of the data set.
+
+    Returns:
+      The images of every split, and what the reader warns of.
+
+    Raises:
+      OSError, ValueError: if a file is missing or cannot be used; they name it.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"--input={path!a} is not a name in UTF-8, which records need: rename the folder.") from None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", files.AnnotationWarning)
+        splits = DATASETS[dataset](path)
+    said = []
+    for warning in caught:
+        if issubclass(warning.category, files.AnnotationWarning):
+            said.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return splits, said
+
+
 def summarize(manifest: dict) -> str:
-    """Returns a table of what was written, and a warning if images of several splits are the same."""
+    """Returns a table of what was written, and what may be wrong with it: the last lines are warnings."""
     lines = [f"{'split':<10}{'images':>8}{'points':>10}{'clipped':>9}{'dropped':>9}{'MB':>9}"]
     for name, split in manifest["splits"].items():
         megabytes = sum(shard["bytes"] for shard in split["shards"]) / 1e6
@@ -77,6 +123,7 @@ def summarize(manifest: dict) -> str:
     for names in manifest["duplicates"]:
         if len({name.split("/")[0] for name in names}) > 1:
             lines.append(f"Warning: the same image is in several splits: {' = '.join(names)}")
+    lines += [f"Warning: {text}" for text in manifest["warnings"]]
     return "\n".join(lines) + "\n"
 
 

@@ -115,7 +115,7 @@ def draw(record: dict[str, Any]) -> np.ndarray:
         for color, size in ((_WHITE, radius + 1), (_RED, radius)):
             cv2.circle(picture, center, round(size * 2**_PLACES), color, cv2.FILLED, cv2.LINE_AA, _PLACES)
     number = f"{len(record['points'])} points"
-    if record["labels"].decode() != schema.POINTS:
+    if record["labels"].decode() != schema.POINTS or record["count"] != len(record["points"]):
         number += f", count {record['count']:g}"
     caption = f"{name}   {record['width']} x {record['height']}   {number}"
     return np.concatenate([picture, _caption(caption, picture.shape[1])])

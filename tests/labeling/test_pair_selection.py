@@ -103,6 +103,6 @@ def test_part_a_of_shanghaitech(real_data):
     from tfrecords_tools.annotations import shanghaitech
 
     sources = shanghaitech.read(f"{real_data}/data", "A")["train"]
-    counts = [len(shanghaitech.read_points(source.annotation_path)) for source in sources]
+    counts = [len(shanghaitech.read_heads(source.annotation_path).points) for source in sources]
     pairs = pair_selection.from_counts(counts, 2)
     assert len(pairs) == 24406 and len(reduction(pairs, len(counts))) == 14215

@@ -2,14 +2,17 @@ import functools
 import os
 import subprocess
 import sys
+import warnings
 
 import cv2
 import numpy as np
 import pytest
 from absl import flags
 
-from tfcount.records.folder import read_manifest
-from tfrecords_tools import build
+from tfcount.records import schema
+from tfcount.records.folder import Records, read_index, read_manifest
+from tfrecords_tools import build, show
+from tfrecords_tools.annotations import files
 from tfrecords_tools.writing import local
 
 
@@ -42,8 +45,12 @@ def test_builds_and_reports(data, tmp_path, capsys, monkeypatch):
     assert lines[0].split() == ["split", "images", "points", "clipped", "dropped", "MB"]
     assert lines[1].split() == ["train", "1", "2", "1", "1", "0.0"]
     assert lines[2].split() == ["test", "1", "2", "1", "1", "0.0"]
-    assert lines[3:] == ["Warning: the same image is in several splits: test/test.png = train/train.png"]
+    assert lines[3] == "Warning: the same image is in several splits: test/test.png = train/train.png"
+    dropped = "1 of 1 images have points outside: 1 of 3 are dropped, and stay in the counts"
+    kept = [f"{split}: {dropped} (first: {data}/{split}/{split}.png, 1 of 3)." for split in ("train", "test")]
+    assert lines[4:] == [f"Warning: {text}" for text in kept]
     manifest = read_manifest(output)
+    assert manifest["warnings"] == kept
     assert manifest["dataset"] == "folder"
     assert manifest["source"] == {"input": data}
 
@@ -51,6 +58,41 @@ def test_builds_and_reports(data, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err.startswith(f"Error: {output} exists already. Give --overwrite")
     monkeypatch.setattr(local, "FEWEST_IMAGES_FOR_WORKERS", 99)
     assert call("--dataset=folder", f"--input={data}", f"--output={output}", "--overwrite") == 0
+
+
+def test_points_outside(data, tmp_path, capsys):
+    """A count is that of all points; `show --check` and evaluation take it from the record."""
+    counts = {}
+    for outside in ("drop", "clip"):
+        output = str(tmp_path / outside)
+        assert call("--dataset=folder", f"--input={data}", f"--output={output}", f"--points_outside={outside}") == 0
+        (row,) = read_index(output, "train")
+        counts[outside] = row.points, row.count
+        assert [problem for problem in show.check(output) if problem] == []
+        (example,) = Records.open(output, "train").serialized().map(schema.parse_image)
+        assert (len(example["points"]), example["count"].numpy()) == counts[outside]
+    assert counts == {"drop": (2, 3), "clip": (3, 3)}
+    assert "Warning: train: 1 of 1 images have points outside: 1 of 3 are moved to" in capsys.readouterr().out
+    assert read_manifest(str(tmp_path / "clip"))["source"] == {"input": data, "points_outside": "clip"}
+    assert call("--dataset=folder", f"--input={data}", f"--output={tmp_path}/no", "--points_outside=error") == 1
+    error = capsys.readouterr().err
+    assert "train.png is 12 x 9 pixels, and 1 of its 3 points lie outside, the first at (99, 3)" in error
+
+
+def test_what_readers_warn_of(monkeypatch, tmp_path):
+    def read(folder):
+        files.warn("x.png is passed over.")
+        warnings.warn("old", FutureWarning, stacklevel=1)
+        return {}
+
+    monkeypatch.setitem(build.DATASETS, "folder", read)
+    with pytest.warns(FutureWarning, match="old"):
+        assert build.read("folder", str(tmp_path)) == ({}, ["x.png is passed over."])
+
+
+def test_names_that_no_manifest_holds(tmp_path, capsys):
+    assert call("--dataset=folder", f"--input={tmp_path}/\udcff", f"--output={tmp_path}/out") == 1
+    assert r"udcff' is not a name in UTF-8, which records need: rename the folder." in capsys.readouterr().err
 
 
 def test_user_errors_are_one_line(tmp_path, capsys):
@@ -76,6 +118,7 @@ def test_interrupt(data, tmp_path, capsys, monkeypatch):
     [
         ([], "--dataset must have a value"),
         (["--dataset=imagenet", "--input=a", "--output=b"], r"one of <sha\|shb\|ucf_qnrf\|.*folder>"),
+        (["--dataset=ucf_cc_50", "--input=a", "--output=b"], r"\|ucf_cc_50_1\|.*\|ucf_cc_50_5\|"),
         (["--dataset=sha", "--input=a"], "--output must have a value"),
     ],
 )

@@ -10,15 +10,14 @@ make these splits; otherwise all images are split `train`.
 
 import csv
 import dataclasses
-import json
-import math
+import io
 import os
 import unicodedata
 
 import numpy as np
 
 from tfcount.records import images, schema
-from tfrecords_tools.annotations import loading
+from tfrecords_tools.annotations import files, loading
 from tfrecords_tools.writing.plan import LoadedImage
 
 SPLITS = ("train", "test")
@@ -67,24 +66,24 @@ def read(folder: str) -> dict[str, list[FolderImage]]:
 
     Raises:
       FileNotFoundError: if a file is missing: the annotation file, or an image that it names.
-      ValueError: if an annotation cannot be understood, or is missing for an image.
+      ValueError: if an annotation cannot be understood, or is missing for an image, or a file cannot be used.
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"There is no folder {folder}.")
     splits = [split for split in SPLITS if os.path.isdir(os.path.join(folder, split))]
     if not splits:
-        return {"train": _read_split(folder)}
+        return {"train": _read_split(folder, folder)}
     loose = images.list_images(folder)
     if loose:
         raise ValueError(f"{os.path.join(folder, loose[0])} is in none of the splits {splits}: move the images there.")
-    return {split: _read_split(os.path.join(folder, split)) for split in splits}
+    return {split: _read_split(os.path.join(folder, split), folder) for split in splits}
 
 
-def _read_split(folder: str) -> list[FolderImage]:
-    path = _find_annotations(folder)
+def _read_split(folder: str, root: str) -> list[FolderImage]:
+    path = files.check_file(_find_annotations(folder), root)
     annotations = _read_json(path) if path.lower().endswith(".json") else _read_csv(path)
     # Some systems store an accented letter as two characters, so names are compared in one form.
-    names = {unicodedata.normalize("NFC", name): name for name in images.list_images(folder)}
+    names = {unicodedata.normalize("NFC", name): name for name in files.list_images(folder, root)}
     if not names:
         raise FileNotFoundError(f"{folder} holds no images ({', '.join(images.EXTENSIONS)}).")
     for name in annotations:
@@ -118,18 +117,14 @@ def _find_annotations(folder: str) -> str:
 def _read_csv(path: str) -> dict[str, Annotation]:
     annotations: dict[str, Annotation] = {}
     try:
-        # "utf-8-sig" since spreadsheets put a byte order mark in front.
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file, skipinitialspace=True)
-            columns = {name.strip().lower() for name in table.fieldnames or ()}
-            table.fieldnames = [name.strip().lower() for name in table.fieldnames or ()]
-            counts = columns == {"image", "count"}
-            if not counts and columns != {"image", "x", "y"}:
-                raise ValueError(f"{path} has the header {','.join(table.fieldnames)!r}. {_FORMATS}")
-            for row in table:
-                _add_row(annotations, row, counts, f"{path}, line {table.line_num}")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not encoded as UTF-8 ({error}): save it as UTF-8.") from error
+        table = csv.DictReader(io.StringIO(files.read_text(path), newline=""), skipinitialspace=True)
+        table.fieldnames = [name.strip().lower() for name in table.fieldnames or ()]
+        columns = sorted(table.fieldnames)
+        counts = columns == ["count", "image"]
+        if not counts and columns != ["image", "x", "y"]:
+            raise ValueError(f"{path} has the header {files.short(','.join(table.fieldnames))}. {_FORMATS}")
+        for row in table:
+            _add_row(annotations, row, counts, f"{path}, line {table.line_num}")
     except csv.Error as error:
         raise ValueError(f"{path} is not a CSV file ({error}). {_FORMATS}") from error
     return annotations
@@ -142,14 +137,17 @@ def _add_row(annotations: dict[str, Annotation], row: dict, counts: bool, where:
     name = unicodedata.normalize("NFC", row.pop("image").strip())
     values = [value.strip() for value in row.values()]
     try:
-        numbers = [float(value) for value in values if value]
+        numbers = [files.to_number(value) for value in values if value]
     except ValueError:
-        raise ValueError(f"{where}: {values} must be numbers.") from None
+        raise ValueError(f"{where}: {files.short(values)} must be numbers.") from None
     if counts:
         if name in annotations:
             raise ValueError(f"{where}: {name!r} has a count already.")
-        if numbers and not (math.isfinite(numbers[0]) and numbers[0] >= 0):
-            raise ValueError(f"{where}: `count` must be a number of at least 0. Received: {values[0]!r}.")
+        # Records hold 32 bits of it.
+        if numbers and not 0 <= numbers[0] <= float(np.finfo(np.float32).max):
+            raise ValueError(
+                f"{where}: `count` must be a number of at least 0 and finite. Received: {files.short(values[0])}."
+            )
         annotations[name] = numbers[0] if numbers else None
         return
     if len(numbers) == 1:
@@ -160,20 +158,17 @@ def _add_row(annotations: dict[str, Annotation], row: dict, counts: bool, where:
 
 
 def _read_json(path: str) -> dict[str, Annotation]:
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            content = json.load(file)
-    except ValueError as error:
-        raise ValueError(f"{path} is not a JSON file ({error}). {_FORMATS}") from error
+    content = files.read_json(path, _FORMATS)
     if not isinstance(content, dict):
         raise ValueError(f"{path} does not map images to points. {_FORMATS}")
     annotations: dict[str, Annotation] = {}
     for name, points in content.items():
         try:
-            array = np.asarray(points, np.float64)
-        except (ValueError, TypeError):
-            array = np.zeros(1)
-        if not isinstance(points, list) or (array.size and (array.ndim != 2 or array.shape[1] != 2)):
-            raise ValueError(f"{path}: the points of {name!r} must be a list of pairs [x, y].")
-        annotations[unicodedata.normalize("NFC", name)] = [(x, y) for x, y in array.reshape(-1, 2).tolist()]
+            array = files.to_numbers(points, 2)
+        except ValueError as error:
+            raise ValueError(f"{path}: the points of {name!a} must be a list of pairs [x, y]: {error}.") from None
+        key = unicodedata.normalize("NFC", name)
+        if key in annotations:
+            raise ValueError(f"{path}: {key!a} stands there twice, in other characters: join or remove one.")
+        annotations[key] = [(x, y) for x, y in array.tolist()]
     return annotations

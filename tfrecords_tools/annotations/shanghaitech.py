@@ -3,8 +3,6 @@
 import glob
 import os
 
-import numpy as np
-
 from tfrecords_tools.annotations import matlab, pairing
 
 SPLITS = ("train", "test")
@@ -20,16 +18,17 @@ def read(folder: str, part: str) -> dict[str, list[pairing.AnnotatedImage]]:
 
     Raises:
       FileNotFoundError: if the part is not there, or an image or annotation of it is missing.
-      ValueError: if the folder holds the part several times.
+      ValueError: if the folder holds the part several times, or a file cannot be used.
     """
     part_folder = _find_part(folder, part)
-    return {split: _read_split(os.path.join(part_folder, f"{split}_data")) for split in SPLITS}
+    return {split: _read_split(os.path.join(part_folder, f"{split}_data"), part_folder) for split in SPLITS}
 
 
-def read_points(path: str) -> np.ndarray:
+def read_heads(path: str) -> pairing.Heads:
     """Reads the points of an annotation, see `matlab.read_points`."""
     holds = "ShanghaiTech, which holds image_info{1,1}.location"
-    return matlab.read_points(path, lambda content: matlab.unwrap(content["image_info"])["location"], holds)
+    found = matlab.read_points(path, ["image_info", "location"], ["image_info", "number"], holds)
+    return pairing.Heads(found.points, stated_count=found.stated_count)
 
 
 def _find_part(folder: str, part: str) -> str:
@@ -58,9 +57,9 @@ def _holds_splits(folder: str) -> bool:
     return all(os.path.isdir(os.path.join(folder, f"{split}_data")) for split in SPLITS)
 
 
-def _read_split(folder: str) -> list[pairing.AnnotatedImage]:
+def _read_split(folder: str, root: str) -> list[pairing.AnnotatedImage]:
     annotations = next((p for n in _ANNOTATIONS if os.path.isdir(p := os.path.join(folder, n))), None)
     image_folder = os.path.join(folder, "images")
     if annotations is None or not os.path.isdir(image_folder):
         raise FileNotFoundError(f"{folder} must hold the folders `images` and `ground_truth` (or `ground-truth`).")
-    return pairing.pair(image_folder, annotations, "GT_{}.mat", read_points)
+    return pairing.pair(image_folder, annotations, "GT_{}.mat", read_heads, root)

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from tfcount.records import images
-from tfrecords_tools.annotations import loading
+from tfrecords_tools.annotations import files, loading
 from tfrecords_tools.writing.plan import LoadedImage
 
 # The split of the paper that made them: Lempitsky and Zisserman, NIPS 2010.
@@ -49,15 +49,16 @@ def read(folder: str) -> dict[str, list[CellImage]]:
 
     Raises:
       FileNotFoundError: if there are no cells, or one of an image and its dots is missing.
-      ValueError: if an image has a number above 200.
+      ValueError: if an image has a number above 200, or a file cannot be used.
     """
+    root = folder
     inner = os.path.join(folder, "cells")
     folder = inner if os.path.isdir(inner) else folder
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"There is no folder {folder}.")
     found: dict[str, set[str]] = {"cell": set(), "dots": set()}
     for name in os.listdir(folder):
-        match = re.fullmatch(r"(\d+)(cell|dots)\.png", name)
+        match = re.fullmatch(r"([0-9]+)(cell|dots)\.png", name)
         if match:
             found[match[2]].add(match[1])
     if not found["cell"]:
@@ -71,8 +72,11 @@ def read(folder: str) -> dict[str, list[CellImage]]:
         if not 1 <= int(number) <= IMAGES:
             raise ValueError(f"{number}cell.png in {folder} is not one of the images 001 to {IMAGES}: remove it.")
         split = "train" if int(number) <= TRAINING_IMAGES else "test"
-        paths = (os.path.join(folder, f"{number}{kind}.png") for kind in ("cell", "dots"))
+        paths = (files.check_file(os.path.join(folder, f"{number}{kind}.png"), root) for kind in ("cell", "dots"))
         splits[split].append(CellImage(number, *paths))
+    for split, sources in splits.items():
+        if not sources:
+            raise FileNotFoundError(f"{folder} holds no image of split {split!r}: copy all {IMAGES} images there.")
     return splits
 
 
@@ -87,8 +91,7 @@ def read_dots(path: str) -> tuple[np.ndarray, int, int]:
     Raises:
       ValueError: if the file is no image.
     """
-    with open(path, "rb") as file:
-        pixels = images.decode_file(file.read(), path)
+    pixels = images.decode_file(files.read_bytes(path), path)
     red = pixels if pixels.ndim == 2 else pixels[..., 2]  # OpenCV orders blue, green, red.
     rows, columns = np.nonzero(red)
     return np.stack([columns, rows], axis=1) + 0.5, *red.shape

@@ -19,6 +19,7 @@ def write_dataset(
     splits: Mapping[str, Sequence[ImageSource]],
     source: Mapping[str, Any],
     overwrite: bool = False,
+    warnings: Sequence[str] = (),
 ) -> dict:
     """Writes the splits of a data set as shards of records, with a manifest and an index.
 
@@ -32,10 +33,11 @@ def write_dataset(
       source: where the data are from, or the parameters that made them; JSON, kept in the manifest.
       overwrite: replace the records that `output` holds, once the new ones are complete; labels that people
         added to images that are in both are kept.
+      warnings: what may be wrong with the data set as a whole, kept in the manifest.
 
     Returns:
       The manifest: see `read_manifest`. It also holds `duplicates`, lists of "split/id" whose images have equal
-      bytes.
+      bytes, and `warnings`, sentences on what may be wrong with the data set.
 
     Raises:
       FileExistsError: if `output` exists, and holds something else than records or `overwrite` is not set.
@@ -57,7 +59,7 @@ def write_dataset(
             bar.update(sum(len(finished["rows"]) for finished in statistics.values()))
             pending = [shard for shard in shards if shard.path not in statistics]
             statistics.update(write_shards(partial, pending, bar))
-        return publish(partial, output, dataset, source, shards, statistics)
+        return publish(partial, output, dataset, source, shards, statistics, warnings)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"Stopped. {partial} keeps the finished shards: the same command goes on from there."

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import random
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -18,6 +19,21 @@ SHARDS_READ_IN_PARALLEL = 4
 ORDER_SEED = 0
 
 
+class ImageWarning(NamedTuple):
+    """Something that may be wrong with an image; what is said of several images becomes one sentence.
+
+    Attributes:
+      text: what such images do, a plural verb and more; `{number}` stands for the sum of `number`, `{points}` for the
+        number of annotated points of the split.
+      detail: the file and value of this image.
+      number: how many things of this image it is about.
+    """
+
+    text: str
+    detail: str
+    number: int
+
+
 class LoadedImage(NamedTuple):
     """What a source gives.
 
@@ -25,11 +41,13 @@ class LoadedImage(NamedTuple):
       image: the annotated image, its points inside the image.
       points_clipped: how many of its points were moved to the edge of the image.
       points_dropped: how many annotated points are not among its points.
+      warnings: what may be wrong with it.
     """
 
     image: schema.AnnotatedImage
     points_clipped: int
     points_dropped: int
+    warnings: tuple[ImageWarning, ...] = ()
 
 
 class ImageSource(Protocol):
@@ -85,7 +103,8 @@ def _check(splits: Mapping[str, Sequence[ImageSource]]) -> None:
     for split, sources in splits.items():
         if not sources:
             raise ValueError(f"Split {split!r} has no images.")
-        ids = sorted(source.id for source in sources)
+        # Names that read the same are the same: an accented letter may be one character or two.
+        ids = sorted(unicodedata.normalize("NFC", source.id) for source in sources)
         equal = sorted({a for a, b in itertools.pairwise(ids) if a == b})
         if equal:
             raise ValueError(f"Ids must be unique in a split. Split {split!r} has several images of id {equal[:10]}.")

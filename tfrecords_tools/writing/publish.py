@@ -12,6 +12,7 @@ from tfcount.records.folder import FORMAT_VERSION, INDEX, MANIFEST, IndexRow, re
 from tfcount.records.labels import KINDS, read_labels, write_labels
 from tfrecords_tools.writing.plan import Shard
 from tfrecords_tools.writing.shard import NOTE
+from tfrecords_tools.writing.warning import describe_warnings
 
 # What follows the name of a folder of records in that of the one that it takes the place of.
 _REPLACED = ".replaced"
@@ -44,6 +45,7 @@ def publish(
     source: Mapping[str, Any],
     shards: Sequence[Shard],
     statistics: Mapping[str, dict],
+    warnings: Sequence[str] = (),
 ) -> dict:
     """Gives a folder that holds all shards its manifest, its index and its name, in place of what has that name.
 
@@ -54,12 +56,14 @@ def publish(
       source: where the data are from; JSON, kept in the manifest.
       shards: all of them, in order.
       statistics: of every shard, by its name; see `write_shard`.
+      warnings: what may be wrong with the data set as a whole.
 
     Returns:
       The manifest: see `read_manifest`. It also holds `duplicates`, lists of "split/id" whose images have equal
-      bytes.
+      bytes, and `warnings`, sentences on what may be wrong with the data set.
     """
     manifest = _manifest(dataset, source, shards, statistics)
+    manifest["warnings"] = [*warnings, *describe_warnings(shards, statistics, manifest["splits"])]
     _write_index(os.path.join(partial, INDEX), shards, statistics)
     write_json(os.path.join(partial, MANIFEST), manifest)
     # A call that was killed while it replaced records has moved them away already.

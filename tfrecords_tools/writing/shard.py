@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfcount.records import schema
 from tfcount.records.files import write_json
 from tfcount.records.folder import IndexRow
-from tfrecords_tools.writing.plan import Shard
+from tfrecords_tools.writing.plan import ImageWarning, Shard
 
 # What follows the name of a shard in that of its note, and of the file while it is written.
 NOTE = ".finished.json"
@@ -33,7 +33,7 @@ def write_shard(folder: str, shard: Shard, advance: Callable[[], Any]) -> dict:
 
     Returns:
       The statistics of the shard: its `fingerprint`, `bytes`, `sha256`, `points_clipped`, `points_dropped`, and of each
-      image its row of the index, `rows`, and the SHA-256 of its bytes, `images`.
+      image its row of the index, `rows`, the SHA-256 of its bytes, `images`, and its `warnings`.
 
     Raises:
       OSError: if it cannot be written, for example because the disk is full.
@@ -42,6 +42,7 @@ def write_shard(folder: str, shard: Shard, advance: Callable[[], Any]) -> dict:
     path = os.path.join(folder, shard.path)
     temporary = path + _TEMPORARY
     rows, images = [], []
+    warnings: list[ImageWarning] = []
     clipped = dropped = 0
     try:
         with tf.io.TFRecordWriter(temporary) as writer:
@@ -50,6 +51,7 @@ def write_shard(folder: str, shard: Shard, advance: Callable[[], Any]) -> dict:
                 writer.write(loaded.image.serialize())
                 clipped += loaded.points_clipped
                 dropped += loaded.points_dropped
+                warnings += loaded.warnings
                 rows.append(_index_row(shard, loaded.image))
                 images.append(hashlib.sha256(loaded.image.image).hexdigest())
                 advance()
@@ -63,6 +65,7 @@ def write_shard(folder: str, shard: Shard, advance: Callable[[], Any]) -> dict:
             "points_dropped": dropped,
             "rows": rows,
             "images": images,
+            "warnings": warnings,
         }
         os.replace(temporary, path)
         write_json(path + NOTE, statistics)
@@ -92,7 +95,8 @@ def read_finished(folder: str, shards: Sequence[Shard]) -> dict[str, dict]:
         try:
             with open(path + NOTE, encoding="utf-8") as file:
                 statistics = json.load(file)
-            if statistics["fingerprint"] == shard.fingerprint and statistics["bytes"] == os.path.getsize(path):
+            same = statistics["fingerprint"] == shard.fingerprint and "warnings" in statistics
+            if same and statistics["bytes"] == os.path.getsize(path):
                 finished[shard.path] = statistics
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             continue

@@ -73,9 +73,29 @@ def test_folder_splits(tmp_path):
         ("p.csv", "image,x,y\n,1,2\n", "line 2: must have 3 values, the first one an image"),
         ("p.csv", "image,x,y\na.jpg,1,two\n", "line 2: .*two.* must be numbers"),
         ("p.csv", "image,x,y\na.jpg,1,\n", "line 2: `x` and `y` must both be numbers, or both empty"),
-        ("p.csv", "image,count\na.jpg,-1\n", "`count` must be a number of at least 0. Received: '-1'"),
+        ("p.csv", "image,count\na.jpg,-1\n", "`count` must be a number of at least 0 and finite. Received: '-1'"),
         ("p.csv", "image,count\na.jpg,nan\n", "`count` must be a number"),
         ("p.csv", "image,count\na.jpg,1\na.jpg,2\n", r"line 3: 'a\.jpg' has a count already"),
+        (
+            "p.csv",
+            "image,count\na.jpg,1e39\n",
+            "line 2: `count` must be a number of at least 0 and finite. Received: '1e39'",
+        ),
+        ("p.csv", "image,x,y,x\na.jpg,1,2,3\n", "header 'image,x,y,x'"),
+        ("p.csv", "image,x,y\na.jpg,1_0,2\n", "line 2: .*1_0.* must be numbers"),
+        (
+            "p.json",
+            '{"a.jpg": [[1, 2], [3, 4], [5, 6]], "b.jpg": [], "a.jpg": []}',
+            "the key 'a.jpg' stands there twice",
+        ),
+        (
+            "p.json",
+            '{"\u00e9.jpg": [[1, 2]], "e\u0301.jpg": []}',
+            r"p\.json: '\\xe9\.jpg' stands there twice, in other char",
+        ),
+        ("p.json", {"a.jpg": [[True, None]]}, "must be a list of pairs"),
+        ("p.json", {"a.jpg": [["1", "2"]]}, "must be a list of pairs"),
+        ("p.json", "[" * 99999, r"p\.json is not a JSON file"),
         ("p.json", "{", r"p\.json is not a JSON file"),
         ("p.json", [], r"p\.json does not map images to points"),
         ("p.json", {"a.jpg": [[1, 2, 3]]}, r"points of 'a\.jpg' must be a list of pairs"),
@@ -120,3 +140,16 @@ def test_fingerprint_follows_the_annotation(tmp_path):
     before = folder.read(str(tmp_path))["train"][0].fingerprint()
     save_folder(tmp_path, [], "image,x,y\na.jpg,1,3\n")
     assert folder.read(str(tmp_path))["train"][0].fingerprint() != before
+
+
+def test_folder_with_two_images_that_read_the_same(tmp_path):
+    names = [unicodedata.normalize(form, "é.jpg") for form in ("NFC", "NFD")]
+    save_folder(tmp_path, names, f"image,x,y\n{names[0]},1,2\n{names[1]},,\n")
+    with pytest.raises(ValueError, match="which read the same: rename or remove one"):
+        folder.read(str(tmp_path))
+
+
+def test_folder_with_huge_numbers(tmp_path):
+    save_folder(tmp_path, ["a.jpg"], f'{{"a.jpg": [[1, 2], [3, 4], [{"9" * 5000}, 5]]}}', "points.json")
+    loaded = folder.read(str(tmp_path))["train"][0].load()
+    assert (loaded.points_dropped, loaded.image.count, loaded.image.points.tolist()) == (1, 3, [[1, 2], [3, 4]])

@@ -8,11 +8,14 @@ from tests.tfrecords_tools.annotations.image_files import HEIGHT, WIDTH, save_im
 from tfrecords_tools.annotations import shanghaitech
 
 
-def save_mat(path, points):
+def save_mat(path, points, number=None):
     """Writes points as MATLAB's `image_info{1,1}.location` and `.number`."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     info = np.empty((1, 1), object)
-    info[0, 0] = {"location": np.asarray(points, np.float64), "number": float(len(points))}
+    info[0, 0] = {
+        "location": np.asarray(points, np.float64),
+        "number": float(len(points) if number is None else number),
+    }
     scipy.io.savemat(path, {"image_info": info})
 
 
@@ -67,7 +70,7 @@ def test_shanghaitech_needs_its_part(tmp_path):
 def test_shanghaitech_shapes(tmp_path, points, expected):
     path = str(tmp_path / "GT_IMG_1.mat")
     save_mat(path, points)
-    result = shanghaitech.read_points(path)
+    result = shanghaitech.read_heads(path).points
     assert result.shape == (expected, 2)
     if expected:
         np.testing.assert_array_equal(result[0], [3, 4])
@@ -99,7 +102,7 @@ def test_shanghaitech_names_a_bad_annotation(tmp_path, content):
     else:
         scipy.io.savemat(path, content)
     with pytest.raises(ValueError, match=r"GT_IMG_1\.mat"):
-        shanghaitech.read_points(str(path))
+        shanghaitech.read_heads(str(path))
 
 
 def test_shanghaitech_truncated_annotation(tmp_path):
@@ -107,7 +110,7 @@ def test_shanghaitech_truncated_annotation(tmp_path):
     save_mat(path, np.random.default_rng(0).uniform(0, 9, (200, 2)))
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"GT_IMG_1\.mat is not an annotation"):
-        shanghaitech.read_points(str(path))
+        shanghaitech.read_heads(str(path))
 
 
 def test_shanghaitech_missing_files(tmp_path):
@@ -122,4 +125,24 @@ def test_shanghaitech_missing_files(tmp_path):
         shanghaitech.read(str(tmp_path), "A")
     os.rename(tmp_path / "train_data/images", tmp_path / "elsewhere")
     with pytest.raises(FileNotFoundError, match="must hold the folders"):
+        shanghaitech.read(str(tmp_path), "A")
+
+
+def test_shanghaitech_states_how_many_there_are(tmp_path):
+    save_shanghaitech(tmp_path)
+    annotation = f"{tmp_path}/train_data/ground_truth/GT_IMG_1.mat"
+    source = shanghaitech.read(str(tmp_path), "A")["train"][0]
+    assert not source.load().warnings
+    save_mat(annotation, [[1, 2]], 7)
+    assert [warning.detail for warning in source.load().warnings] == [f"{annotation}: 7, and 1 points"]
+    save_mat(annotation, np.zeros((0, 2)), 7)
+    with pytest.raises(ValueError, match=r"GT_IMG_1\.mat holds no points, and 7 are stated"):
+        source.load()
+
+
+def test_shanghaitech_without_images(tmp_path):
+    save_shanghaitech(tmp_path)
+    for number in (1, 2):
+        os.remove(tmp_path / f"test_data/images/IMG_{number}.jpg")
+    with pytest.raises(FileNotFoundError, match=r"test_data/images holds no images"):
         shanghaitech.read(str(tmp_path), "A")

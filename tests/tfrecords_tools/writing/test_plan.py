@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from tests.tfrecords_tools.writing.crowds import crowds, write
+from tests.tfrecords_tools.writing.crowds import Crowd, crowds, write
 
 
 def test_order_is_the_same_for_any_order_of_sources(tmp_path):
@@ -17,6 +17,8 @@ def test_order_is_the_same_for_any_order_of_sources(tmp_path):
         ({}, "no images"),
         ({"train": []}, "no images"),
         ({"train": crowds(1), "test": []}, "'test' has no images"),
+        # One letter, and a letter with an accent.
+        ({"train": [Crowd("caf\u00e9", 1), Crowd("cafe\u0301", 2)]}, r"'train'.*\['caf\u00e9'\]"),
         ({"train": crowds(2) + crowds(1)}, r"'train'.*\['img 0'\]"),
     ],
 )
