@@ -12,7 +12,7 @@ from tfcount.inference import CountingModel
 from tfcount.metrics import counting, localization
 from tfcount.metrics.game import game
 from tfcount.records import schema
-from tfcount.records.folder import Records, read_index, read_manifest
+from tfcount.records.folder import Records, naming_damage, read_index, read_manifest
 
 # Upper limits of the groups in which the bias is reported.
 _COUNT_GROUPS = (50, 100, 200, 500, 1000, 2000, np.inf)
@@ -132,7 +132,8 @@ def evaluate_split(model: CountingModel, records: Records, localization: bool) -
       images are known, and `extrapolated`, the number of counts beyond those of all anchors, of a counter that ranks.
 
     Raises:
-      ValueError: if no count of the images is known, or points are asked for where there are none.
+      ValueError: if no count of the images is known, points are asked for where there are none, or a shard is
+        damaged.
     """
     ranks, split = model.calibration.ranks, records.rows[0].split
     if localization and ranks:
@@ -140,7 +141,8 @@ def evaluate_split(model: CountingModel, records: Records, localization: bool) -
     _check_labels(records, split, localization)
     manifest = read_manifest(records.folder)
     bar = tqdm.tqdm(whole_images(records), total=len(records.rows), unit="image", desc=split, leave=False)
-    results = evaluate(model, bar)
+    with naming_damage(records):
+        results = evaluate(model, bar)
     summary = {"dataset": manifest["dataset"], "split": split, **summarize(results)}
     if localization:
         summary["localization"] = summarize_localization(results, model.calibration.threshold)
@@ -156,7 +158,8 @@ def evaluate_split(model: CountingModel, records: Records, localization: bool) -
 def count_images(model: CountingModel, records: Records) -> np.ndarray:
     """Returns what a counter counts in each image of the records, `(images,)`, with a progress bar."""
     bar = tqdm.tqdm(whole_images(records), total=len(records.rows), unit="image", desc="count", leave=False)
-    counts = {example["id"].numpy().decode(): model.count(example["image"].numpy()) for example in bar}
+    with naming_damage(records):
+        counts = {example["id"].numpy().decode(): model.count(example["image"].numpy()) for example in bar}
     return np.array([counts[row.id] for row in records.rows])
 
 
@@ -164,7 +167,8 @@ def largest_errors(results: list[ImageResult], records: Records) -> dict[str, np
     """Returns the images with the largest errors, `(height, width, 3)` uint8 by id, the largest error first."""
     worst = sorted(results, key=lambda result: -abs(result.predicted - result.ground_truth))[:_WORST]
     images = whole_images(records.select({result.image_id for result in worst}))
-    found = {example["id"].numpy().decode(): example["image"].numpy() for example in images}
+    with naming_damage(records):
+        found = {example["id"].numpy().decode(): example["image"].numpy() for example in images}
     return {result.image_id: found[result.image_id] for result in worst}
 
 

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfcount.records.files import write_json
-from tfcount.records.folder import FORMAT_VERSION, INDEX, MANIFEST, IndexRow, read_index, read_manifest
+from tfcount.records.folder import INDEX, MANIFEST, IndexRow, read_index, read_manifest
 from tfcount.records.labels import KINDS, read_labels, write_labels
+from tfcount.records.manifest import FORMAT_VERSION, hash_file, write_manifest
 from tfrecords_tools.writing.plan import Shard
 from tfrecords_tools.writing.shard import NOTE
 
@@ -59,9 +59,10 @@ def publish(
       The manifest: see `read_manifest`. It also holds `duplicates`, lists of "split/id" whose images have equal
       bytes.
     """
-    manifest = _manifest(dataset, source, shards, statistics)
-    _write_index(os.path.join(partial, INDEX), shards, statistics)
-    write_json(os.path.join(partial, MANIFEST), manifest)
+    index = os.path.join(partial, INDEX)
+    _write_index(index, shards, statistics)
+    manifest = {**_manifest(dataset, source, shards, statistics), "index": hash_file(index)}
+    write_manifest(partial, manifest)
     # A call that was killed while it replaced records has moved them away already.
     _take_over_labels(output if os.path.lexists(output) else output + _REPLACED, partial)
     _replace(partial, output)
