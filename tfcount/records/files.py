@@ -113,6 +113,9 @@ def replacing(path: str, temporary: str) -> Iterator[str]:
       path: of the file.
       temporary: what it is called until it is complete, in the same folder.
     """
+    # What is left of before may be a link, which would be followed, wherever it leads.
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(temporary)
     try:
         yield temporary
         os.replace(temporary, path)

@@ -74,8 +74,10 @@ def _parse_row(values: list[str], splits: Collection[str]) -> IndexRow:
         raise ValueError(f"it has {len(values)} values, and must have {len(IndexRow._fields)}")
     split, name, height, width, labels, points, count, shard = values
     row = IndexRow(split, name, int(height), int(width), labels, int(points), float(count), shard)
-    if split not in splits or not name or labels not in schema.LABELS:
-        raise ValueError(f"the manifest has no split {split!r}, or the image {name!r} no id, or no labels: {labels!r}")
+    if split not in splits:
+        raise ValueError(f"the manifest has no split {split!r}")
+    if not name or labels not in schema.LABELS:
+        raise ValueError(f"`id` must not be empty, and `labels` one of {schema.LABELS}. Received: {name!r}, {labels!r}")
     if not (0 < row.height <= _MOST and 0 < row.width <= _MOST and 0 <= row.points <= _MOST) or not (
         math.isnan(row.count) or 0 <= row.count < math.inf
     ):

@@ -131,7 +131,7 @@ def _check_fields(path: str, where: str, value: Any, fields: dict[str, type]) ->
             _refuse(path, f"`{place}` is missing")
         field: Any = value[name]
         # To Python, True is a number, too.
-        if type(field) is not kind or (kind is int and not 0 <= field < 2**63):
+        if type(field) is not kind or (isinstance(field, int) and not 0 <= field < 2**63):
             _refuse(path, f"`{place}` must be {_NAMES[kind]}. Received: {reprlib.repr(field)}")
 
 

@@ -10,7 +10,9 @@ import tensorflow as tf
 
 # What the error of a pass says where a shard does not hold the images of the index.
 DIFFERS = "does not hold the images that the index says"
-_NO_RECORD = "Could not parse example"
+
+# What errors say that come of a shard: also that it is no record, or the name of a shard, where it cannot be opened.
+_PHRASES = (DIFFERS, "Could not parse example", ".tfrecord")
 
 
 class Shard(NamedTuple):
@@ -125,9 +127,7 @@ def find_damage(shards: Sequence[Shard]) -> str | None:
 
 def is_damage(error: tf.errors.OpError) -> bool:
     """Returns whether an error of TensorFlow may come of records that are damaged or not those of the index."""
-    if isinstance(error, tf.errors.InvalidArgumentError):
-        return any(phrase in str(error) for phrase in (DIFFERS, _NO_RECORD))
-    return isinstance(error, tf.errors.DataLossError | tf.errors.NotFoundError)
+    return isinstance(error, tf.errors.DataLossError) or any(phrase in str(error) for phrase in _PHRASES)
 
 
 def _compared(record: tf.Tensor, name: tf.Tensor, path: tf.Tensor) -> tf.Tensor:
