@@ -27,6 +27,16 @@ def test_a_damaged_record():
     assert isinstance(ours, ValueError) and "a record is damaged (truncated at 5). `python -m" in str(ours)
 
 
+def test_a_damaged_record_in_a_graph_is_told_in_a_line():
+    message = (
+        "Graph execution error:\n\nDetected at node IteratorGetNext defined at (most recent call last):\n"
+        '  File "x.py", line 1, in <module>\n'
+        "{{function_node __wrapped__}} corrupted record at 7\n\t [[{{node IteratorGetNext}}]] [Op:__inference_f_1]"
+    )
+    ours = errors.translate(tf.errors.DataLossError(None, None, message))
+    assert str(ours).startswith("a record is damaged (corrupted record at 7). `python -m") and "\n" not in str(ours)
+
+
 def test_other_errors_are_nobodys():
     assert errors.translate(tf.errors.NotFoundError(None, None, "x")) is None
     assert errors.translate(tf.errors.InvalidArgumentError(None, None, "x"), ["count"], step=1, saved=0) is None

@@ -1,5 +1,6 @@
 """From TensorFlow's errors to ours: one table."""
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ class Translation(NamedTuple):
       raised: kind of TensorFlow's error.
       phrase: what its message holds; empty if any will do.
       error: kind of ours.
-      message: of ours; `{detail}` is TensorFlow's message, other names are facts that the caller knows.
+      message: of ours; `{detail}` is what TensorFlow's message comes to, other names are facts that the caller knows.
     """
 
     raised: type[tf.errors.OpError]
@@ -70,5 +71,11 @@ def translate(error: tf.errors.OpError, losses: Iterable[str] = (), **facts) -> 
     for row in (*TABLE, *of_losses):
         told = "step" in facts or "{step}" not in row.message
         if told and isinstance(error, row.raised) and row.phrase in str(error):
-            return row.error(row.message.format(detail=error.message, **facts))
+            return row.error(row.message.format(detail=_detail(error.message), **facts))
     return None
+
+
+def _detail(message: str) -> str:
+    """Returns the line of a message of TensorFlow that says what is wrong, without those that say where in a graph."""
+    lines = [re.sub(r"\{\{.*?\}\}|\[\[.*", "", line).strip() for line in message.splitlines()]
+    return next(filter(None, reversed(lines)), "")

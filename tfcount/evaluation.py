@@ -13,7 +13,7 @@ from tfcount.inference import CountingModel
 from tfcount.metrics import counting, localization
 from tfcount.metrics.game import game
 from tfcount.records import schema
-from tfcount.records.folder import Records, read_index, read_manifest
+from tfcount.records.folder import Records, naming_damage, read_index, read_manifest
 
 # Upper limits of the groups in which the bias is reported.
 _COUNT_GROUPS = (50, 100, 200, 500, 1000, 2000, np.inf)
@@ -141,7 +141,8 @@ def evaluate_split(model: CountingModel, records: Records, localization: bool) -
       images are known, and `extrapolated`, the number of counts beyond those of all anchors, of a counter that ranks.
 
     Raises:
-      ValueError: if no count of the images is known, or points are asked for where there are none.
+      ValueError: if no count of the images is known, points are asked for where there are none, or a shard is
+        damaged.
     """
     ranks, split = model.calibration.ranks, records.rows[0].split
     if localization and ranks:
@@ -149,7 +150,8 @@ def evaluate_split(model: CountingModel, records: Records, localization: bool) -
     _check_labels(records, split, localization)
     manifest = read_manifest(records.folder)
     bar = tqdm.tqdm(whole_images(records), total=len(records.rows), unit="image", desc=split, leave=False)
-    results = evaluate(model, bar)
+    with naming_damage(records):
+        results = evaluate(model, bar)
     name = manifest["dataset"]
     if name == _OWN_PICTURES:
         name = os.path.basename(os.path.abspath(records.folder))
@@ -168,7 +170,8 @@ def evaluate_split(model: CountingModel, records: Records, localization: bool) -
 def count_images(model: CountingModel, records: Records) -> np.ndarray:
     """Returns what a counter counts in each image of the records, `(images,)`, with a progress bar."""
     bar = tqdm.tqdm(whole_images(records), total=len(records.rows), unit="image", desc="count", leave=False)
-    counts = {example["id"].numpy().decode(): model.count(example["image"].numpy()) for example in bar}
+    with naming_damage(records):
+        counts = {example["id"].numpy().decode(): model.count(example["image"].numpy()) for example in bar}
     return np.array([counts[row.id] for row in records.rows])
 
 
@@ -203,7 +206,8 @@ def largest_errors(model: CountingModel, results: list[ImageResult], records: Re
     """
     worst = sorted(results, key=lambda result: -abs(result.predicted - result.ground_truth))[:_WORST]
     images = whole_images(records.select({result.image_id for result in worst}))
-    examples = {example["id"].numpy().decode(): example for example in images}
+    with naming_damage(records):
+        examples = {example["id"].numpy().decode(): example for example in images}
     errors = []
     for result in worst:
         image = examples[result.image_id]["image"].numpy()

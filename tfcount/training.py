@@ -26,7 +26,7 @@ from tfcount.methods.method import Method, Plan
 from tfcount.ops.density import density_map
 from tfcount.progress import OrderlyStop, Progress
 from tfcount.records import schema
-from tfcount.records.folder import Records, read_index, read_manifest
+from tfcount.records.folder import Records, naming_damage, read_index, read_manifest
 from tfcount.runs import Run
 
 # How many images TensorBoard shows.
@@ -117,7 +117,7 @@ def train(config: ExperimentConfig, training: Records, held_out: Records, run: R
     )
     dataset, epoch = plan.stream(source), batches_an_epoch(source)
     if not saved:
-        with assembly.naming_flags(config):
+        with assembly.naming_flags(config), naming_damage(training):
             method.prepare(dataset, epoch)
 
     # Nothing is written before everything is known to fit together; and what a complete run depends on is told already.
@@ -128,7 +128,8 @@ def train(config: ExperimentConfig, training: Records, held_out: Records, run: R
         if config.cache_features and method.steps < config.train.steps:
             folder = run.path(runs.FEATURES)
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            dataset = _cache_features(config, method, dataset, CACHED_CROPS * epoch, folder, notes)
+            with naming_damage(training):
+                dataset = _cache_features(config, method, dataset, CACHED_CROPS * epoch, folder, notes)
         received = _fit(config, run, notes, method, dataset, checkpoint, plan, training, held_out)
         if received and notes["steps"] < config.train.steps:
             logger.info(
@@ -200,7 +201,7 @@ def _fit(config, run, notes, method, dataset, checkpoint, plan, training, held_o
     )
     if start < config.train.steps:
         try:
-            with stop.listening(), progress.showing():
+            with naming_damage(training, held_out), stop.listening(), progress.showing():
                 method.fit(
                     dataset,
                     steps_per_epoch=config.train.steps - start,
@@ -232,7 +233,9 @@ def _cache_features(config, method: Method, dataset, batches, folder, notes):
 def _examples(records, config, stride):
     """Returns the first few images that have points, reduced as in training, with their target densities."""
     examples = []
-    for example in itertools.islice(whole_images(records.with_labels(schema.POINTS)), _PICTURES):
+    with naming_damage(records):
+        first = list(itertools.islice(whole_images(records.with_labels(schema.POINTS)), _PICTURES))
+    for example in first:
         image = augment.reduced_image(example["image"], config.data.long_side, config.data.short_side)
         zoom = tf.cast(tf.shape(image)[1::-1] / tf.shape(example["image"])[1::-1], tf.float32)
         points = example["points"] * zoom

@@ -5,8 +5,8 @@ Examples:
   python -m tfrecords_tools.show data/sha --check
 """
 
+import collections
 import difflib
-import hashlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,8 +19,10 @@ import tqdm
 from absl import flags
 
 from tfcount.records import schema
-from tfcount.records.folder import LABEL_KEYS, IndexRow, read_index, read_manifest
+from tfcount.records.files import path_in
+from tfcount.records.folder import IndexRow, disagreements, read_index
 from tfcount.records.labels import KINDS, PointsLabel, RegionsLabel, read_labels
+from tfcount.records.manifest import difference, hash_file, read_manifest
 from tfrecords_tools import commands
 
 # Smaller images are enlarged, so that points do not hide what they mark.
@@ -29,6 +31,9 @@ _RED, _WHITE, _BLACK = (0, 0, 255), (255, 255, 255), (0, 0, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 # OpenCV takes coordinates with this many binary places after the point.
 _PLACES = 4
+
+# More records than a shard has.
+_ALL = 1 << 20
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -69,7 +74,7 @@ def read_record(folder: str, split: str, image_id: str) -> dict[str, Any]:
         close = difflib.get_close_matches(image_id, [row.id for row in rows], n=5, cutoff=0.3)
         near = f" Close ones: {', '.join(close)}." if close else ""
         raise ValueError(f"Split {split!r} of {folder} has no image {image_id!r}.{near}")
-    path = os.path.join(folder, row.shard)
+    path = path_in(folder, row.shard)
     try:
         for serialized in tf.data.TFRecordDataset(path):
             record = schema.parse_image(serialized)
@@ -133,36 +138,22 @@ def check(folder: str) -> Iterator[str | None]:
     """
     for split, stated in read_manifest(folder)["splits"].items():
         rows = read_index(folder, split)
-        for name in ("images", "points"):
-            indexed = len(rows) if name == "images" else sum(row.points for row in rows)
-            if indexed != stated[name]:
-                yield f"{split}: the index has {indexed} {name}, the manifest {stated[name]}"
-        names = [row.id for row in rows]
-        yield from (
-            f"{split}: several images have the id {name}" for name in sorted(set(names)) if names.count(name) > 1
-        )
-        by_shard: dict[str, list[IndexRow]] = {shard["path"]: [] for shard in stated["shards"]}
+        yield from disagreements(split, stated, rows)
+        by_shard = collections.defaultdict(list)
         for row in rows:
-            if row.shard in by_shard:
-                by_shard[row.shard].append(row)
-            else:
-                yield f"{row.shard}: {row.id}: the index names a shard that is not in the manifest"
+            by_shard[row.shard].append(row)
         for shard in stated["shards"]:
             yield from _check_shard(folder, shard, by_shard[shard["path"]])
-        yield from _check_labels(folder, split, stated, rows)
+        yield from _check_labels(folder, split, rows)
 
 
-def _check_labels(folder: str, split: str, stated: dict, rows: list[IndexRow]) -> Iterator[str]:
+def _check_labels(folder: str, split: str, rows: list[IndexRow]) -> Iterator[str]:
     """Checks the labels that people added to a split."""
     try:
         labels = [label for kind in KINDS.values() for label in read_labels(folder, split, kind)]
     except ValueError as error:
         yield str(error)
         return
-    for file in (stated[key] for key in LABEL_KEYS if key in stated):
-        with open(os.path.join(folder, file["path"]), "rb") as content:
-            if hashlib.file_digest(content, "sha256").hexdigest() != file["sha256"]:
-                yield f"{file['path']}: the sha256 of the file is not that of the manifest"
     by_id = {row.id: row for row in rows}
     for name in sorted({name for label in labels for name in label.images()} - set(by_id)):
         yield f"{split}: a label names the image {name}, which is not in the index"
@@ -177,15 +168,71 @@ def _check_labels(folder: str, split: str, stated: dict, rows: list[IndexRow]) -
 
 def _check_shard(folder: str, shard: dict, rows: list[IndexRow]) -> Iterator[str | None]:
     name = shard["path"]
-    path = os.path.join(folder, name)
-    if not os.path.isfile(path):
+    try:
+        path = path_in(folder, name)
+    except FileNotFoundError:
         yield f"{name}: the file is missing"
         return
-    with open(path, "rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != shard["sha256"]:
-            yield f"{name}: the sha256 of the file is not that of the manifest"
-    if len(rows) != shard["records"]:
-        yield f"{name}: the index has {len(rows)} records, the manifest {shard['records']}"
+    except ValueError as error:
+        yield str(error)
+        return
+    different = difference(hash_file(path), shard)
+    if different:
+        yield f"{name}: {different}"
+    if _are_fine(path, rows):
+        yield from [None] * len(rows)
+    else:
+        yield from _tell(path, shard, rows)
+
+
+def _are_fine(path: str, rows: list[IndexRow]) -> bool:
+    """Returns whether a shard has nothing that `_tell` would tell; fast, since all of it is read in one graph."""
+    try:
+        found = {name: value.numpy() for name, value in _read_shard(path).items()}
+    except tf.errors.OpError:
+        return False
+    if len(found["id"]) != len(rows):
+        return False
+    equal = [
+        *(found[name].tolist() == [getattr(row, name).encode() for row in rows] for name in ("id", "labels")),
+        *(found[name].tolist() == [getattr(row, name) for row in rows] for name in ("height", "width", "points")),
+        *(found[f"image_{side}"].tolist() == [getattr(row, side) for row in rows] for side in ("height", "width")),
+        *_equal_counts(found["count"], [row.count for row in rows]),
+        *found["inside"],
+    ]
+    return all(equal)
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+def _read_shard(path: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Reads what is compared with the index of all records of a shard, `(records,)` each."""
+
+    def read(serialized):
+        record = schema.parse_image(serialized)
+        points, height, width = (record[name] for name in ("points", "height", "width"))
+        # False of what is not finite.
+        inside = (points >= 0) & (points <= tf.cast(tf.stack([width, height]), tf.float32))
+        shape = tf.shape(tf.io.decode_image(record["image"], expand_animations=False))
+        return {
+            **{name: record[name] for name in ("id", "labels", "height", "width", "count")},
+            "points": tf.shape(points)[0],
+            "inside": tf.reduce_all(inside),
+            "image_height": shape[0],
+            "image_width": shape[1],
+        }
+
+    records = tf.data.TFRecordDataset(path).map(read, num_parallel_calls=2, deterministic=True)
+    return records.batch(_ALL).get_single_element()
+
+
+def _equal_counts(recorded: Any, indexed: Any) -> Any:
+    # The record holds 32 bits of the count.
+    return np.isclose(recorded, indexed, rtol=1e-6, atol=0, equal_nan=True)
+
+
+def _tell(path: str, shard: dict, rows: list[IndexRow]) -> Iterator[str | None]:
+    """Yields None for each record of a shard that is fine, and a line about each that is not."""
+    name = shard["path"]
     read = 0
     try:
         for serialized in tf.data.TFRecordDataset(path):
@@ -193,7 +240,7 @@ def _check_shard(folder: str, shard: dict, rows: list[IndexRow]) -> Iterator[str
             read += 1
             problem = _check_record(serialized, row)
             yield None if problem is None else f"{name}: {problem}"
-    except tf.errors.DataLossError:
+    except tf.errors.OpError:
         record = rows[read].id if read < len(rows) else f"record {read}"
         yield f"{name}: {record}: the record is damaged; it and those behind it cannot be read"
         return
@@ -207,15 +254,16 @@ def _check_record(serialized: tf.Tensor, row: IndexRow | None) -> str | None:
         record = {name: value.numpy() for name, value in schema.parse_image(serialized).items()}
     except tf.errors.InvalidArgumentError:
         return f"{row.id if row else 'a record'}: is no record of an image"
-    name, points = record["id"].decode(), record["points"]
+    # Of a damaged record they may be no text at all.
+    name, labels = (record[key].decode(errors="replace") for key in ("id", "labels"))
+    points = record["points"]
     height, width = int(record["height"]), int(record["width"])
     if row is None:
         return f"{name}: is not in the index"
-    stated = (name, height, width, record["labels"].decode(), len(points))
+    stated = (name, height, width, labels, len(points))
     if stated != (row.id, row.height, row.width, row.labels, row.points):
         return f"{name}: differs from the index: {stated}, and {tuple(row[1:6])} there"
-    # The record holds 32 bits of the count.
-    if not np.isclose(record["count"], row.count, rtol=1e-6, atol=0, equal_nan=True):
+    if not _equal_counts(record["count"], row.count):
         return f"{name}: has count {record['count']:g}, and {row.count:g} in the index"
     try:
         size = tf.io.decode_image(record["image"], expand_animations=False).shape[:2]

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from tfcount.records import schema
-from tfcount.records.folder import FORMAT_VERSION, MANIFEST, Records, read_index, read_manifest
+from tfcount.records.folder import Records, read_index
+from tfcount.records.manifest import FORMAT_VERSION, MANIFEST, read_manifest
 
 
 def ids_at(records, positions):
@@ -33,9 +34,12 @@ def test_at_of_some_images(crowds):
 def test_a_shard_that_does_not_fit_the_index(crowds, tmp_path, change):
     folder = shutil.copytree(crowds, tmp_path / "records")
     shard = next(folder.glob("train-*"))
+    records = Records.open(str(folder), "train")
     shard.write_bytes(change(shard.read_bytes()))
     with pytest.raises(tf.errors.DataLossError, match=rf"{shard.name} holds \d+ records, and the index says \d+"):
-        ids_at(Records.open(str(folder), "train"), [0])
+        ids_at(records, [0])
+    with pytest.raises(ValueError, match=rf"{shard.name} is damaged: the file has \d+ bytes, and manifest.json says"):
+        Records.open(str(folder), "train")
 
 
 def test_a_shard_that_is_cut_while_it_is_read(crowds, tmp_path):
@@ -44,7 +48,7 @@ def test_a_shard_that_is_cut_while_it_is_read(crowds, tmp_path):
     dataset = iter(records.at(tf.data.Dataset.from_tensor_slices(np.arange(1)).repeat()))
     next(dataset)
     pathlib.Path(folder, records.rows[0].shard).write_bytes(b"")
-    with pytest.raises(tf.errors.OpError, match="ends inside of a record"):
+    with pytest.raises(tf.errors.OpError, match="does not hold the images that the index says"):
         for _ in range(100):
             next(dataset)
 
@@ -61,6 +65,8 @@ def test_manifest_errors(tmp_path):
     path.write_text('{"format_version": 99}')
     with pytest.raises(ValueError, match="version 99"):
         read_manifest(str(tmp_path))
-    path.write_text(json.dumps({"format_version": FORMAT_VERSION, "splits": {"train": {}}}))
+    train = {"images": 0, "points": 0, "points_clipped": 0, "points_dropped": 0, "shards": []}
+    content = {"format_version": FORMAT_VERSION, "dataset": "x", "splits": {"train": train}}
+    path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"no split 'test'.*train"):
         read_index(str(tmp_path), "test")

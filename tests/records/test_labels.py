@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfcount.records import schema
-from tfcount.records.folder import MANIFEST, Records, read_index, read_manifest
+from tfcount.records.folder import Records, read_index
 from tfcount.records.labels import (
     KINDS,
     RELATIONS,
@@ -24,6 +24,7 @@ from tfcount.records.labels import (
     serialize,
     write_labels,
 )
+from tfcount.records.manifest import MANIFEST, hash_file, read_manifest, write_manifest
 
 PAIRS = (
     PairLabel("train_00001", "train_00002", "greater", "human"),
@@ -270,6 +271,9 @@ class TestDamage:
         later = tf.train.Example(features=tf.train.Features(feature={"kind": schema.bytes_feature(b"mask")}))
         with tf.io.TFRecordWriter(str(path)) as writer:
             writer.write(later.SerializeToString())
+        manifest = read_manifest(folder)
+        manifest["splits"]["train"]["labels"] |= hash_file(str(path))
+        write_manifest(folder, manifest)
         with pytest.raises(ValueError, match="train-labels-.* of the kind 'mask', which this version of tfcount does"):
             read_labels(folder, "train", PairLabel)
 

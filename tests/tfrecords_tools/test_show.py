@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from absl import flags
 
+from tests.records import tiny
 from tfcount.records import schema
-from tfcount.records.folder import INDEX, MANIFEST, read_index
+from tfcount.records.folder import read_index
 from tfcount.records.labels import CountLabel, PairLabel, PointsLabel, RegionsLabel, write_labels
+from tfcount.records.manifest import INDEX, MANIFEST
 from tfrecords_tools import show
 from tfrecords_tools.writing.dataset import write_dataset
 from tfrecords_tools.writing.plan import LoadedImage
@@ -115,6 +117,22 @@ def test_check_finds_a_flipped_bit(records, capsys):
     assert f"{path.name} cannot be read" in capsys.readouterr().err
 
 
+def test_check_finds_a_changed_index(records, capsys):
+    index = records / INDEX
+    index.write_bytes(index.read_bytes().replace(b",2,2,train", b",2,3,train", 1))
+    assert call(records, "--check") == 1
+    assert "index.csv is damaged: the sha256 of the file is not that of the manifest" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["link", "folder"])
+def test_check_refuses_what_is_no_file(records, capsys, change):
+    path = shard(records)
+    path.unlink()
+    path.symlink_to("/dev/zero") if change == "link" else path.mkdir()
+    assert call(records, "--check") == 1
+    assert f"{path} is " in capsys.readouterr().out
+
+
 def test_check_finds_missing_and_truncated_shards(records, capsys):
     path = shard(records)
     content = path.read_bytes()
@@ -128,6 +146,7 @@ def test_check_finds_missing_and_truncated_shards(records, capsys):
 
 
 def test_check_compares_manifest_and_index(records, capsys):
+    tiny.forget_checksums(records)
     manifest = json.loads((records / MANIFEST).read_text())
     manifest["splits"]["train"]["points"] += 1
     (records / MANIFEST).write_text(json.dumps(manifest))
@@ -192,8 +211,7 @@ class TestLabels:
 
     @pytest.mark.parametrize("name", ["IMG_1", "IMG_2", "IMG_3", "IMG_4"])
     def test_of_images_that_are_not_there(self, labeled, capsys, name):
-        index = labeled / INDEX
-        index.write_text(index.read_text().replace(f",{name},", ",other,"))
+        tiny.replace_in_index(labeled, f",{name},", ",other,")
         assert call(labeled, "--check") == 1
         assert f"train: a label names the image {name}, which is not in the index\n" in capsys.readouterr().out
 
@@ -214,4 +232,4 @@ class TestLabels:
         (path,) = labeled.glob("train-labels-*")
         path.write_bytes(content)
         assert call(labeled, "--check") == 1
-        assert f"{path.name}: the sha256 of the file is not that of the manifest" in capsys.readouterr().out
+        assert f"{path.name} cannot be read (the sha256 of the file is not that of the" in capsys.readouterr().out

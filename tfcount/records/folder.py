@@ -1,24 +1,29 @@
-"""A folder of records: its manifest, its index, and the images of a split as a dataset of serialized records."""
+"""A folder of records: its index, and the images of a split as a dataset of serialized records."""
 
 import csv
 import dataclasses
 import hashlib
+import io
 import json
+import math
 import os
-import struct
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfcount.records import schema
+from tfcount.records import schema, shards
+from tfcount.records.files import decode_text, path_in, read_bytes
+from tfcount.records.manifest import INDEX, LABEL_KEYS, MANIFEST, difference, read_manifest, split_of
 
-FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
-INDEX = "index.csv"
-# What a split of the manifest calls the file of labels that people added, see `labels`; "pairs" is the key of before.
-LABEL_KEYS = ("pairs", "labels")
+# What to do about a folder that is damaged.
+_REMEDY = "Restore it from a copy, or build the records again."
+
+# Of pixels and points: what 32 bits hold.
+_MOST = 2**31 - 1
 
 # Memory that shuffling may take, bytes of encoded records.
 _SHUFFLE_BYTES = 1 << 30
@@ -37,66 +42,47 @@ class IndexRow(NamedTuple):
     shard: str
 
 
-def read_manifest(folder: str) -> dict:
-    """Reads the manifest of a folder of records.
-
-    Args:
-      folder: what `python -m tfrecords_tools.build --output` wrote.
-
-    Returns:
-      The manifest: `format_version`, `dataset`, `source`, and `splits`, which maps the name of a split to `images`,
-      `points`, `points_clipped`, `points_dropped` and `shards`, a list of `path`, `records`, `bytes` and `sha256`;
-      where people added labels, `labels` has these for their file.
-
-    Raises:
-      FileNotFoundError: if the folder or its manifest does not exist.
-      ValueError: if the manifest cannot be read or is of another format version.
-    """
-    path = os.path.join(folder, MANIFEST)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(
-            f"No records in {folder!r}: {path} does not exist. Build them with `python -m tfrecords_tools.build "
-            f"--dataset=NAME --input=DIR --output={folder}`, whose --help lists the names."
-        )
-    try:
-        with open(path, encoding="utf-8") as file:
-            manifest = json.load(file)
-        version = manifest["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a manifest of records ({error!r}): build the records again.") from error
-    if version != FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format version {version}, and this tfcount reads version {FORMAT_VERSION}: build the records "
-            f"again with `python -m tfrecords_tools.build`."
-        )
-    return manifest
-
-
 def read_index(folder: str, split: str) -> list[IndexRow]:
     """Reads the rows of one split from the index of a folder of records, in the order of the shards.
 
     Raises:
-      FileNotFoundError: if there are no records in the folder.
-      ValueError: if the records have no such split.
+      FileNotFoundError: if there are no records in the folder, or they have no index.
+      ValueError: if the records have no such split, or the index cannot be read or is not that of the manifest.
     """
-    splits = read_manifest(folder)["splits"]
+    manifest = read_manifest(folder)
+    split_of(manifest, folder, split)
+    path = path_in(folder, INDEX)
+    content = read_bytes(path)
+    if "index" in manifest:
+        found = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        different = difference(found, manifest["index"])
+        if different:
+            raise ValueError(f"{path} is damaged: {different}. {_REMEDY}")
+    table = csv.reader(io.StringIO(decode_text(content, path, _REMEDY), newline=""))
+    try:
+        header = next(table, [])
+        if tuple(header) != IndexRow._fields:
+            raise ValueError(f"its first line must be {','.join(IndexRow._fields)}, and is {','.join(header)!r:.200}")
+        rows = [_parse_row(row, manifest["splits"]) for row in table]
+    except (csv.Error, ValueError) as error:
+        raise ValueError(f"{path} is damaged, in line {table.line_num}: {error}. {_REMEDY}") from error
+    return [row for row in rows if row.split == split]
+
+
+def _parse_row(values: list[str], splits: Collection[str]) -> IndexRow:
+    if len(values) != len(IndexRow._fields):
+        raise ValueError(f"it has {len(values)} values, and must have {len(IndexRow._fields)}")
+    split, name, height, width, labels, points, count, shard = values
+    row = IndexRow(split, name, int(height), int(width), labels, int(points), float(count), shard)
     if split not in splits:
-        raise ValueError(f"The records in {folder!r} have no split {split!r}; they have {sorted(splits)}.")
-    with open(os.path.join(folder, INDEX), encoding="utf-8", newline="") as file:
-        return [
-            IndexRow(
-                row["split"],
-                row["id"],
-                int(row["height"]),
-                int(row["width"]),
-                row["labels"],
-                int(row["points"]),
-                float(row["count"]),
-                row["shard"],
-            )
-            for row in csv.DictReader(file)
-            if row["split"] == split
-        ]
+        raise ValueError(f"the manifest has no split {split!r}")
+    if not name or labels not in schema.LABELS:
+        raise ValueError(f"`id` must not be empty, and `labels` one of {schema.LABELS}. Received: {name!r}, {labels!r}")
+    if not (0 < row.height <= _MOST and 0 < row.width <= _MOST and 0 <= row.points <= _MOST) or not (
+        math.isnan(row.count) or 0 <= row.count < math.inf
+    ):
+        raise ValueError(f"the image {name!r} cannot have {height} x {width} pixels, {points} points, count {count}")
+    return row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,20 +103,31 @@ class Records:
     def open(cls, folder: str, split: str) -> "Records":
         """Opens a split.
 
+        Sizes of files are compared, and index and manifest; contents are, while they are read.
+
         Raises:
           FileNotFoundError: if there are no records in the folder, or a shard is missing.
-          ValueError: if the records are of another format version, lack the split, or the split is empty.
+          ValueError: if the records are of another format version, lack the split, the split is empty, or files are
+            damaged or do not belong together.
         """
         rows = tuple(read_index(folder, split))
         if not rows:
             raise ValueError(f"Split {split!r} of the records in {folder!r} holds no image.")
-        for shard in sorted({row.shard for row in rows}):
-            if not os.path.isfile(os.path.join(folder, shard)):
-                raise FileNotFoundError(f"{os.path.join(folder, shard)} is missing: build the records again.")
+        stated = read_manifest(folder)["splits"][split]
+        for problem in disagreements(split, stated, rows):
+            raise ValueError(f"{os.path.join(folder, INDEX)} does not belong to {MANIFEST}: {problem}. {_REMEDY}")
+        for shard in stated["shards"]:
+            path = path_in(folder, shard["path"])
+            size = os.path.getsize(path)
+            if size != shard["bytes"]:
+                raise ValueError(
+                    f"{path} is damaged: the file has {size} bytes, and {MANIFEST} says {shard['bytes']}. {_REMEDY}"
+                )
         return cls(folder, rows)
 
     def select(self, ids: Collection[str]) -> "Records":
         """Returns only the images with these ids."""
+        ids = frozenset(ids)
         rows = tuple(row for row in self.rows if row.id in ids)
         return Records(self.folder, rows, self.complete and len(rows) == len(self.rows))
 
@@ -186,28 +183,30 @@ class Records:
         return self.select({*ids} - chosen), self.select(chosen)
 
     def serialized(self) -> tf.data.Dataset:
-        """Returns the serialized records, in the order of the index."""
-        # Of no images it is empty, which is also a list of strings.
-        return self._read(tf.data.Dataset.from_tensor_slices(tf.constant(self._paths(), tf.string)), 1)
+        """Returns the serialized records, in the order of the index; for errors see `shards.read`."""
+        parts = self._shards()
+        return shards.read(parts, tf.data.Dataset.range(len(parts)), 1)
 
     def shuffled(self, seed: int, start: int = 0) -> tf.data.Dataset:
         """Returns an endless stream of serialized records, each image once an epoch, in a new order every epoch.
 
-        The stream is a function of the seed: from position `start` on it is what a stream from 0 gives there.
+        The stream is a function of the seed: from position `start` on it is what a stream from 0 gives there. For
+        errors see `shards.read`.
 
         Args:
           seed: of the orders.
           start: number of records to pass over.
         """
-        paths = self._paths()
-        size = sum(os.path.getsize(path) for path in paths)
+        parts = self._shards()
+        size = sum(os.path.getsize(part.path) for part in parts)
         buffer = max(1, min(len(self.rows), _SHUFFLE_BYTES * len(self.rows) // max(size, 1)))
 
         def epoch(index):
             # Dataset.shuffle would also depend on the global seed of TensorFlow.
             file_seed, record_seed = tf.unstack(tf.random.split(tf.stack([tf.cast(seed, tf.int64), index]), 2))
-            mixed = tf.random.experimental.stateless_shuffle(tf.constant(paths), file_seed)
-            windows = self._read(tf.data.Dataset.from_tensor_slices(mixed), len(paths)).batch(buffer)
+            mixed = tf.random.experimental.stateless_shuffle(tf.range(len(parts), dtype=tf.int64), file_seed)
+            cycle = min(len(parts), 16)
+            windows = shards.read(parts, tf.data.Dataset.from_tensor_slices(mixed), cycle).batch(buffer)
             return windows.map(lambda window: tf.random.experimental.stateless_shuffle(window, record_seed)).unbatch()
 
         first, rest = divmod(start, len(self.rows))
@@ -216,70 +215,67 @@ class Records:
     def at(self, positions: tf.data.Dataset) -> tf.data.Dataset:
         """Returns the serialized records at the positions that a dataset gives, in its order.
 
-        Checksums are not compared, which takes a whole shard.
-
         Args:
           positions: scalars int64, positions in `rows`.
 
         Raises:
-          tf.errors.DataLossError: at once if a shard has not the records of the index, later if it changes.
+          tf.errors.DataLossError: at once if a shard has not the records of the index; see also `shards.read_at`.
         """
-        files, offsets, lengths = zip(*self._places(), strict=True)
+        return shards.read_at(self._shards(), [row.id for row in self.rows], positions)
 
-        def read(position):
-            with open(files[position], "rb") as file:
-                file.seek(offsets[position])
-                content = file.read(lengths[position])
-            if len(content) < lengths[position]:
-                raise tf.errors.DataLossError(None, None, f"{files[position]} ends inside of a record")
-            return content
-
-        return positions.map(
-            lambda position: tf.ensure_shape(tf.numpy_function(read, [position], tf.string), []),
-            num_parallel_calls=4,
-            deterministic=True,
-        )
-
-    def _places(self):
-        """Yields the file of the record of each row, its offset and its length, bytes."""
-        places = {}
-        for split in {row.split for row in self.rows}:
-            rows = read_index(self.folder, split)
-            for shard in {row.shard for row in self.rows if row.split == split}:
-                path = os.path.join(self.folder, shard)
-                ids = [row.id for row in rows if row.shard == shard]
-                found = list(_record_offsets(path))
-                if len(found) != len(ids):
-                    message = f"{path} holds {len(found)} records, and the index says {len(ids)}"
-                    raise tf.errors.DataLossError(None, None, message)
-                places.update({(split, name): (path, *place) for name, place in zip(ids, found, strict=True)})
-        return (places[row.split, row.id] for row in self.rows)
-
-    def _paths(self):
-        return sorted({os.path.join(self.folder, row.shard) for row in self.rows})
-
-    def _read(self, paths, cycle):
-        cycle = min(cycle, 16)
-        dataset = paths.interleave(tf.data.TFRecordDataset, cycle_length=cycle, num_parallel_calls=cycle)
-        if self.complete:
-            return dataset
-        ids = tf.constant([row.id for row in self.rows], tf.string)
-
-        def is_selected(serialized):
-            identity = tf.io.parse_single_example(serialized, {"id": tf.io.FixedLenFeature([], tf.string)})["id"]
-            return tf.reduce_any(tf.equal(ids, identity))
-
-        return dataset.filter(is_selected)
+    def _shards(self) -> list[shards.Shard]:
+        """Returns the shards that hold these images, in the order of the index; of each, all ids must be known."""
+        everything: Sequence[IndexRow] = self.rows
+        if self.rows and not self.complete:
+            everything = read_index(self.folder, self.rows[0].split)
+        wanted, used = {row.id for row in self.rows}, {row.shard for row in self.rows}
+        ids: dict[str, list[str]] = {shard: [] for shard in sorted(used)}
+        for row in everything:
+            if row.shard in used:
+                ids[row.shard].append(row.id)
+        parts = [
+            shards.Shard(os.path.join(self.folder, shard), names, [name in wanted for name in names])
+            for shard, names in ids.items()
+        ]
+        if sum(sum(part.wanted) for part in parts) != len(wanted):
+            raise ValueError(f"{os.path.join(self.folder, INDEX)} has changed since it was opened: start again.")
+        return parts
 
 
-def _record_offsets(path):
-    """Yields the offset and the length of every whole record of a file, bytes: length, checksum, content, checksum."""
-    size = os.path.getsize(path)
-    end = 0
-    with open(path, "rb") as file:
-        while end + 12 <= size:
-            file.seek(end)
-            (length,) = struct.unpack("<Q", file.read(8))
-            offset, end = end + 12, end + length + 16
-            if end <= size:
-                yield offset, length
+def disagreements(split: str, stated: dict, rows: Sequence[IndexRow]) -> Iterator[str]:
+    """Yields a line about each way in which the index of a split is not what the manifest states of it."""
+    for name in ("images", "points"):
+        indexed = len(rows) if name == "images" else sum(row.points for row in rows)
+        if indexed != stated[name]:
+            yield f"{split}: the index has {indexed} {name}, the manifest {stated[name]}"
+    numbers = Counter(row.id for row in rows)
+    for name in sorted(name for name, number in numbers.items() if number > 1):
+        yield f"{split}: several images have the id {name}"
+    records = Counter(row.shard for row in rows)
+    shards_stated = {shard["path"]: shard["records"] for shard in stated["shards"]}
+    for row in rows:
+        if row.shard not in shards_stated:
+            yield f"{row.shard}: {row.id}: the index names a shard that is not in the manifest"
+    for shard, number in shards_stated.items():
+        if records[shard] != number:
+            yield f"{shard}: the index has {records[shard]} records, the manifest {number}"
+
+
+@contextmanager
+def naming_damage(*parts: Records) -> Iterator[None]:
+    """Tells which shard is damaged where reading records stops in an error of TensorFlow, which does not.
+
+    Args:
+      *parts: the images that are read inside.
+
+    Raises:
+      ValueError: in place of the error of TensorFlow.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = (shards.find_damage(part._shards()) for part in parts) if shards.is_damage(error) else iter(())
+        damage = next((line for line in found if line), None)
+        if damage is None:
+            raise
+        raise ValueError(f"{damage}. {_REMEDY} `python -m tfrecords_tools.show DIR --check` tells all.") from error

@@ -2,9 +2,9 @@
 
 import contextlib
 import datetime
-import hashlib
 import numbers
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,11 +12,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfcount.records import schema
-from tfcount.records.files import write_json
-from tfcount.records.folder import LABEL_KEYS, MANIFEST, read_index, read_manifest
+from tfcount.records.files import path_in
+from tfcount.records.folder import read_index
+from tfcount.records.manifest import LABEL_KEYS, difference, hash_file, read_manifest, split_of, write_manifest
 
 # How the number of objects in image `id_a` compares with that in image `id_b`.
 RELATIONS = ("greater", "less", "close")
+
+# What to do about a file of labels that is damaged.
+_REMEDY = "Copy it again, or build the records again with --overwrite and give the labels again."
 
 # What 32 bits hold.
 _MOST = float(np.finfo(np.float32).max)
@@ -206,14 +210,14 @@ def write_labels(folder: str, split: str, kind: type[Kind], labels: Iterable[Kin
     everything = sorted([*others, *labels], key=lambda label: order.index(type(label)))
     manifest = read_manifest(folder)
     stated = manifest["splits"][split]
-    before = {stated.pop(key)["path"] for key in LABEL_KEYS if key in stated}
+    before = [_path(folder, split, stated.pop(key)) for key in LABEL_KEYS if key in stated]
     if everything:
         stated["labels"] = _write_file(folder, split, everything)
-        before -= {stated["labels"]["path"]}
-    write_json(os.path.join(folder, MANIFEST), manifest)
+    write_manifest(folder, manifest)
     for path in before:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(os.path.join(folder, path))
+        if not everything or os.path.basename(path) != stated["labels"]["path"]:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(path)
 
 
 def serialize(label: Label) -> bytes:
@@ -274,38 +278,51 @@ def _values(name: str, column: Any) -> list:
 
 
 def _read_all(folder: str, split: str) -> list[Label]:
-    splits = read_manifest(folder)["splits"]
-    if split not in splits:
-        raise ValueError(f"The records in {folder!r} have no split {split!r}; they have {sorted(splits)}.")
-    files = [splits[split][key] for key in LABEL_KEYS if key in splits[split]]
-    return [label for stated in files for label in _read_file(os.path.join(folder, stated["path"]), stated["records"])]
+    stated = split_of(read_manifest(folder), folder, split)
+    return [label for key in LABEL_KEYS if key in stated for label in _read_file(folder, split, stated[key])]
 
 
-def _read_file(path: str, number: int) -> list[Label]:
-    remedy = "Copy it again, or build the records again with --overwrite and give the labels again."
+def _path(folder: str, split: str, stated: dict) -> str:
+    """Returns the path of the file of labels that a manifest names; raises ValueError if it is none."""
+    name = stated["path"]
+    if not re.fullmatch(rf"{re.escape(split)}-(labels|pairs)-[0-9a-f]{{12}}\.tfrecord", name):
+        raise ValueError(f"The manifest of {folder!r} names {name!r}, which is no file of labels. {_REMEDY}")
+    try:
+        return path_in(folder, name)
+    except FileNotFoundError as error:
+        raise ValueError(f"{os.path.join(folder, name)} cannot be read (it is missing). {_REMEDY}") from error
+
+
+def _read_file(folder: str, split: str, stated: dict) -> list[Label]:
+    path, number = _path(folder, split, stated), stated["records"]
+    different = difference(hash_file(path), stated)
+    if different:
+        raise ValueError(f"{path} cannot be read ({different}). {_REMEDY}")
     try:
         batches = tf.data.TFRecordDataset(path).batch(1024)
         labels = parse([record for batch in batches for record in batch.numpy()])
     except tf.errors.OpError as error:
-        raise ValueError(f"{path} cannot be read ({error.message}). {remedy}") from error
+        raise ValueError(f"{path} cannot be read ({error.message.splitlines()[0]}). {_REMEDY}") from error
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read ({error}). {remedy}") from error
+        raise ValueError(f"{path} cannot be read ({error}). {_REMEDY}") from error
     if len(labels) != number:
-        raise ValueError(f"{path} holds {len(labels)} labels, and the manifest says {number}. {remedy}")
+        raise ValueError(f"{path} holds {len(labels)} labels, and the manifest says {number}. {_REMEDY}")
     return labels
 
 
 def _write_file(folder: str, split: str, labels: Sequence[Label]) -> dict[str, Any]:
     """Writes the file of the labels of a split, and returns what the manifest says of it."""
     temporary = os.path.join(folder, "labels.writing")
+    # A link would be followed, wherever it leads.
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(temporary)
     try:
         with tf.io.TFRecordWriter(temporary) as writer:
             for label in labels:
                 writer.write(serialize(label))
-        with open(temporary, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        name = f"{split}-labels-{digest[:12]}.tfrecord"
-        stated = {"path": name, "records": len(labels), "bytes": os.path.getsize(temporary), "sha256": digest}
+        file = hash_file(temporary)
+        name = f"{split}-labels-{file['sha256'][:12]}.tfrecord"
+        stated = {"path": name, "records": len(labels), **file}
         os.replace(temporary, os.path.join(folder, name))
     except tf.errors.OpError as error:
         raise OSError(f"The labels of {folder} cannot be written: {error.message}") from error

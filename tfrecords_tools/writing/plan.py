@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from tfcount.records import schema
-from tfcount.records.folder import FORMAT_VERSION
+from tfcount.records.manifest import FORMAT_VERSION
 
 IMAGES_PER_SHARD = 40
 # Reading is parallel over shards, so a small data set is cut finer, but not below this many images.

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfcount.records.files import write_json
-from tfcount.records.folder import FORMAT_VERSION, INDEX, MANIFEST, IndexRow, read_index, read_manifest
+from tfcount.records.folder import INDEX, MANIFEST, IndexRow, read_index, read_manifest
 from tfcount.records.labels import KINDS, read_labels, write_labels
+from tfcount.records.manifest import FORMAT_VERSION, hash_file, write_manifest
 from tfrecords_tools.writing.plan import Shard
 from tfrecords_tools.writing.shard import NOTE
 from tfrecords_tools.writing.warning import describe_warnings
@@ -64,8 +64,9 @@ def publish(
     """
     manifest = _manifest(dataset, source, shards, statistics)
     manifest["warnings"] = [*warnings, *describe_warnings(shards, statistics, manifest["splits"])]
-    _write_index(os.path.join(partial, INDEX), shards, statistics)
-    write_json(os.path.join(partial, MANIFEST), manifest)
+    index = os.path.join(partial, INDEX)
+    _write_index(index, shards, statistics)
+    write_manifest(partial, {**manifest, "index": hash_file(index)})
     # A call that was killed while it replaced records has moved them away already.
     _take_over_labels(output if os.path.lexists(output) else output + _REPLACED, partial)
     _replace(partial, output)
