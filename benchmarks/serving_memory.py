@@ -1,7 +1,7 @@
 """Peak memory of `serving_default` of a SavedModel that counts a JPEG of 24 megapixels, with `resnet50`.
 
-ratio: what the signature takes over what `tfcount.load(...).count` takes for the same file, each in a process of its own,
-peak resident memory above that behind loading the model; at most 1.3. Both counts must be the same.
+ratio: what the signature takes over what `tfcount.load(...).count` takes for the same file, each in a process of its
+own: peak resident memory above that after loading the model; at most 1.3. Both counts must be the same.
 
 python benchmarks/serving_memory.py [FOLDER_OF_A_RUN]   # without one: random weights, a mean density of 0.05
 """

@@ -156,8 +156,8 @@ class CountingModel:
 
         Raises:
           FileNotFoundError: if the file does not exist.
-          ValueError: if the file cannot be read, see `tfcount.records.images.read_pixels`, or the array is not of such a
-            form.
+          ValueError: if the file cannot be read, see `tfcount.records.images.read_pixels`, or the array is not of such
+            a form.
           FloatingPointError: if the density is not finite.
         """
         return self._map(self.reduce(self._pixels(image)))

@@ -164,7 +164,7 @@ def test_a_picture_too_large_to_decode(tmp_path):
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
     (tmp_path / "a.png").write_bytes(headers.PNG_START + content)
-    with pytest.raises(ValueError, match=r"a.png cannot be read as an image: it has 100000 x 100000 pixels, more than 200 "):
+    with pytest.raises(ValueError, match=r"a.png cannot be read as an image: it has 100000 x 100000 pixels, more"):
         images.read_pixels(tmp_path / "a.png")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcount.records import headers
-from tfcount.records.headers import MAX_MEGAPIXELS
+from tfcount.records.headers import MAX_MEGAPIXELS, check_limit
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -55,7 +55,7 @@ def pixel_limit(max_megapixels: float) -> Iterator[None]:
     Raises:
       ValueError: if decoders cannot have so many.
     """
-    token = _megapixels.set(headers.check_limit(max_megapixels))
+    token = _megapixels.set(check_limit(max_megapixels))
     try:
         yield
     finally:
@@ -157,7 +157,7 @@ def _read_file(path):
 
 def _decode(encoded, path, max_megapixels):
     """Returns the header and the pixels of a file; raises ValueError, which names it."""
-    header = headers.read_header(encoded, headers.check_limit(max_megapixels))
+    header = headers.read_header(encoded, check_limit(max_megapixels))
     if header.reason:
         raise ValueError(_unreadable(path, header.reason))
     return header, _heard(path, _decode_as, header, encoded)

@@ -37,8 +37,8 @@ class CountingModule(tf.Module):
     Images are reduced to the limits of the calibration; the cells of the density are then those of the reduced image,
     the points are in pixels of the image as it came.
 
-    Bytes are decoded as `load(...).count(path)` decodes a JPEG or PNG: upright as EXIF says, and not if they are damaged
-    or larger than allowed, see `decode_checked`. Large images are computed in tiles, see
+    Bytes are decoded as `load(...).count(path)` decodes a JPEG or PNG: upright as EXIF says, and not if they are
+    damaged or larger than allowed, see `decode_checked`. Large images are computed in tiles, see
     `tfcount.ops.tiling.density_in_tiles`.
 
     Args:
@@ -163,8 +163,8 @@ def load(path: str | os.PathLike, max_megapixels: float | None = None) -> Counti
 
     Raises:
       FileNotFoundError: if there is neither.
-      ValueError: if the SavedModel is damaged, or either is of another version of tfcount, or decoders cannot have images
-        of so many megapixels.
+      ValueError: if the SavedModel is damaged, or either is of another version of tfcount, or decoders cannot have
+        images of so many megapixels.
 
     Example:
       >>> tfcount.load("savedmodels/sha").count("picture.jpg")

@@ -1,11 +1,39 @@
 """What sources of images share: images with points inside of them, and texts that change when a file does."""
 
+import dataclasses
 import os
 
 import numpy as np
 
 from tfcount.records import images, schema
-from tfrecords_tools.writing.plan import LoadedImage
+from tfrecords_tools.writing.plan import ImageSource, LoadedImage
+
+
+@dataclasses.dataclass(frozen=True)
+class LimitedImage:
+    """An image of a source, which is refused if it is too large.
+
+    Attributes:
+      source: the image.
+      max_megapixels: it has at most, million pixels.
+    """
+
+    source: ImageSource
+    max_megapixels: float
+
+    @property
+    def id(self) -> str:
+        """Name of the image."""
+        return self.source.id
+
+    def fingerprint(self) -> str:
+        """Returns that of the source: the limit does not change what is read."""
+        return self.source.fingerprint()
+
+    def load(self) -> LoadedImage:
+        """Reads the image and its annotation."""
+        with images.pixel_limit(self.max_megapixels):
+            return self.source.load()
 
 
 def load_points(
