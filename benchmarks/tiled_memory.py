@@ -65,7 +65,7 @@ def main(run):
     counter, image = load(run), largest_image()
     density = np.asarray(counter(image))
     whole = float(density.sum(dtype=np.float64))
-    tiled = density_in_tiles(counter, image, counter.stride, counter.reach, tile=128)
+    tiled = np.asarray(density_in_tiles(counter, image, counter.stride, counter.reach, tile=128))
     difference = float(tiled.sum(dtype=np.float64)) / whole - 1
     cell = float(np.abs(tiled - density).max() / density.max())
     print(f"largest test image, {image.shape[2]} x {image.shape[1]}: {whole:.2f} as a whole")

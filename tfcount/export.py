@@ -2,7 +2,7 @@
 
 import sys
 
-from absl.flags import DEFINE_string
+from absl.flags import DEFINE_float, DEFINE_string
 
 from tfcount import commands
 
@@ -14,6 +14,8 @@ def define_flags(values: commands.FlagValues) -> None:
     """Defines the flags of this command."""
     DEFINE_string("model_dir", None, "Folder of the run to export.", flag_values=values)
     DEFINE_string("output", None, "Folder of the versions, such as savedmodels/NAME.", flag_values=values)
+    text = "Larger images are not decoded when the SavedModel is served or loaded, million pixels."
+    DEFINE_float("max_megapixels", 200, text, flag_values=values)
 
 
 def main(arguments: list[str], values: commands.FlagValues) -> None:
@@ -23,7 +25,7 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
 
     run = Run(values.model_dir)
     counter, calibration = run.load_counter()
-    folder = savedmodel.export(counter, values.output, calibration)
+    folder = savedmodel.export(counter, values.output, calibration, values.max_megapixels)
     sys.stdout.write(f"Written: {folder} (signatures `serving_default`, `density`), of {run.weights()}\n")
 
 

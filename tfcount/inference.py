@@ -1,7 +1,6 @@
 """From an image to a count and points: the one way for evaluation, validation, prediction and serving."""
 
 import dataclasses
-import functools
 import os
 from collections.abc import Callable
 
@@ -13,10 +12,12 @@ from tfcount.ops.anchor_line import AnchorLine
 from tfcount.ops.peaks import local_maxima
 from tfcount.ops.tiling import density_in_tiles
 from tfcount.records.files import read_json, write_json
-from tfcount.records.images import read_pixels
+from tfcount.records.images import MAX_MEGAPIXELS, read_pixels
 
 # No image shows more people one by one.
 MOST_PEAKS = 50_000
+# What follows from a count that is no number.
+BROKEN = "the weights of the counter are broken; load others, or train it again"
 # Peaks are people if they are higher, people per cell, where nothing chose a threshold (Wan et al., CVPR 2021).
 THRESHOLD = 0.05
 
@@ -99,36 +100,46 @@ class CountingModel:
       density: function of `(1, height, width, 3)` uint8 images to `(1, h, w, 1)` people per cell.
       stride: side of a cell, pixels.
       calibration: what makes counts and points of it.
+      max_megapixels: larger files are refused before they are decoded, million pixels.
 
     Example:
       >>> model = tfcount.load("savedmodels/sha")
       >>> model.predict("picture.jpg").count
     """
 
-    def __init__(self, density: Callable, stride: int, calibration: Calibration = Calibration()):
-        self.stride, self.calibration = stride, calibration
+    def __init__(
+        self,
+        density: Callable,
+        stride: int,
+        calibration: Calibration = Calibration(),
+        max_megapixels: float = MAX_MEGAPIXELS,
+    ):
+        self.stride, self.calibration, self.max_megapixels = stride, calibration, max_megapixels
         self._density = density
 
     @classmethod
-    def of_counter(cls, counter, calibration: Calibration = Calibration()) -> "CountingModel":
+    def of_counter(
+        cls, counter, calibration: Calibration = Calibration(), max_megapixels: float = MAX_MEGAPIXELS
+    ) -> "CountingModel":
         """Compiles a counter for images of any size: one graph, whatever sizes come, and large ones in tiles.
 
         Args:
           counter: a `tfcount.models.Counter`; the model follows its weights.
           calibration: what makes counts and points of its maps.
+          max_megapixels: see `CountingModel`.
         """
-        compiled = tf.function(
-            lambda images: counter(images, training=False),
-            input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)],
-        )
-        tiled = functools.partial(
-            density_in_tiles, compiled, stride=counter.stride, reach=counter.reach, tile=counter.tile
-        )
-        return cls(tiled, counter.stride, calibration)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+        def density(images):
+            return density_in_tiles(
+                lambda window: counter(window, training=False), images, counter.stride, counter.reach, counter.tile
+            )
+
+        return cls(density, counter.stride, calibration, max_megapixels)
 
     def calibrated(self, calibration: Calibration) -> "CountingModel":
         """Returns the same counter, with the same graph, and another calibration."""
-        return CountingModel(self._density, self.stride, calibration)
+        return CountingModel(self._density, self.stride, calibration, self.max_megapixels)
 
     def reduce(self, image) -> np.ndarray:
         """Returns an image `(height, width, 3)` uint8 as the counter sees it: smaller, if it exceeds the limits."""
@@ -145,9 +156,11 @@ class CountingModel:
 
         Raises:
           FileNotFoundError: if the file does not exist.
-          ValueError: if the file is not an image, or the array not of such a form.
+          ValueError: if the file cannot be read, see `tfcount.records.images.read_pixels`, or the array is not of such
+            a form.
+          FloatingPointError: if the density is not finite.
         """
-        return self._map(self.reduce(_as_rgb(image)))
+        return self._map(self.reduce(self._pixels(image)))
 
     def count(self, image) -> float:
         """Returns the number of people in an image; for the argument and errors see `density`."""
@@ -169,7 +182,7 @@ class CountingModel:
           image: see `density`.
           threshold: peaks are higher, people per cell; that of the calibration if None.
         """
-        image = _as_rgb(image)
+        image = self._pixels(image)
         seen = self.reduce(image)
         height, width = seen.shape[:2]
         zoom = (np.array([width, height]) / np.array(image.shape[1::-1])).astype(np.float32)
@@ -182,8 +195,17 @@ class CountingModel:
         count = line.count(float(density.sum(dtype=np.float64)))
         return Prediction(count, line.extrapolates(count), density, points, scores, (height, width), zoom)
 
+    def _pixels(self, image):
+        """Returns an image, given by its path or as an array, as `(height, width, 3)` uint8, RGB."""
+        if isinstance(image, str | os.PathLike):
+            return read_pixels(image, self.max_megapixels)
+        return _as_rgb(image)
+
     def _map(self, seen):
-        return np.asarray(self._density(seen[None]))[0, ..., 0]
+        density = np.asarray(self._density(seen[None]))[0, ..., 0]
+        if not np.isfinite(density).all():
+            raise FloatingPointError(f"The density is not finite: {BROKEN}.")
+        return density
 
 
 @tf.function(reduce_retracing=True)
@@ -192,9 +214,7 @@ def _find_peaks(density, stride, threshold):
 
 
 def _as_rgb(image):
-    """Returns an image, given by its path or as an array, as `(height, width, 3)` uint8, RGB."""
-    if isinstance(image, str | os.PathLike):
-        return read_pixels(image)
+    """Returns an array `(height, width, 3)` or `(height, width)` as `(height, width, 3)` uint8, RGB."""
     image = np.asarray(image)
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, -1)

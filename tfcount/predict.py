@@ -3,7 +3,7 @@
 import os
 import sys
 
-from absl.flags import DEFINE_string
+from absl.flags import DEFINE_float, DEFINE_string
 
 from tfcount import commands
 
@@ -15,6 +15,8 @@ def define_flags(values: commands.FlagValues) -> None:
     """Defines the flags of this command."""
     DEFINE_string("savedmodel", None, "Folder of a SavedModel, or of a run.", flag_values=values)
     DEFINE_string("output", None, "Folder for overlays, counts.json and points.json.", flag_values=values)
+    text = "Larger images are refused, million pixels; if not given, 200, or what the SavedModel was exported with."
+    DEFINE_float("max_megapixels", None, text, flag_values=values)
     commands.define_json(values)
 
 
@@ -34,12 +36,13 @@ def main(arguments: list[str], values: commands.FlagValues) -> int:
     paths = images.find_images(arguments)
     if values.output:
         _check_output(values.output, arguments)
-    output, names, model = commands.Output(values.json), overlay_names(paths), tfcount.load(values.savedmodel)
+    output, names = commands.Output(values.json), overlay_names(paths)
+    model = tfcount.load(values.savedmodel, values.max_megapixels)
     found, failures = {}, {}
     width = max(len(path) for path in paths)
     for path in tqdm.tqdm(paths, unit="image", disable=len(paths) == 1, leave=False):
         try:
-            image = images.read_pixels(path)
+            image = images.read_pixels(path, model.max_megapixels)
         except (ValueError, OSError) as error:
             tqdm.tqdm.write(f"Error: {error}", sys.stderr)
             failures[path] = str(error)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfcount.records import images
+from tfcount.records import headers, images
 
 HEIGHT, WIDTH = 40, 30
 
@@ -123,7 +123,7 @@ def test_truncated(tmp_path, name, part):
 @pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"])
 def test_unreadable(tmp_path, content):
     (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.jpg (is empty|cannot be decoded)"):
+    with pytest.raises(ValueError, match=r"a\.jpg cannot be read as an image: it is .*remove it"):
         images.read_encoded(str(tmp_path / "a.jpg"))
 
 
@@ -163,8 +163,8 @@ def test_a_picture_too_large_to_decode(tmp_path):
     content = b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
-    (tmp_path / "a.png").write_bytes(images.PNG + content)
-    with pytest.raises(ValueError, match=r"a.png cannot be read as an image: it is empty, damaged, too large"):
+    (tmp_path / "a.png").write_bytes(headers.PNG_START + content)
+    with pytest.raises(ValueError, match=r"a.png cannot be read as an image: it has 100000 x 100000 pixels, more"):
         images.read_pixels(tmp_path / "a.png")
 
 

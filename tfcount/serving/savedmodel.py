@@ -7,25 +7,27 @@ import tensorflow as tf
 
 from tfcount import runs
 from tfcount.data.augment import reduced_image
-from tfcount.inference import MOST_PEAKS, Calibration, CountingModel
+from tfcount.inference import BROKEN, MOST_PEAKS, Calibration, CountingModel
 from tfcount.models.counter import Counter
 from tfcount.ops.peaks import local_maxima
 from tfcount.ops.tiling import density_in_tiles
-from tfcount.records.images import decode_image
+from tfcount.records import headers
+from tfcount.serving.decoding import decode_checked
 
 CALIBRATION = "calibration.json"
-# Numbers of the counter that tiles of large images depend on; variables, as constants are not saved with a module.
-_NUMBERS = ("stride", "reach", "tile")
+# Numbers that `load` reads; variables, as constants are not saved with a module.
+_NUMBERS = ("stride", "max_megapixels")
 
 
 class CountingModule(tf.Module):
     """A counter with the signatures that TensorFlow Serving offers.
 
-    `serving_default`: `image_bytes` (batch,) strings, JPEG or PNG of any sizes -> `count` (batch,) float32 and
-    `extrapolated` (batch,) bool. `density`: `image` (batch, height, width, 3) uint8 -> the same, `density`
-    (batch, h, w, 1) float32, people per cell, and the people it shows, as `points` (batch, n, 2) float32, (x, y) in
-    pixels, `scores` (batch, n) float32, people per cell, and `point_mask` (batch, n) float32, 1 for points and 0 for
-    padding.
+    `serving_default`: `image_bytes` (batch,) strings, JPEG or PNG of any sizes -> `count` (batch,) float32,
+    `extrapolated` (batch,) bool and `error` (batch,) strings. Each image has its own answer: `error` is empty where it
+    was counted, else a sentence that says why it was not, and `count` is NaN. `density`: `image` (batch, height, width,
+    3) uint8 -> `count` and `extrapolated`, `density` (batch, h, w, 1) float32, people per cell, and the people it
+    shows, as `points` (batch, n, 2) float32, (x, y) in pixels, `scores` (batch, n) float32, people per cell, and
+    `point_mask` (batch, n) float32, 1 for points and 0 for padding; a density that is not finite fails the request.
 
     A counter that was trained to rank images gives a map that is no density: it may be negative, and the count is
     `max(0, slope * sum + intercept)`, by the line through its anchors. `extrapolated` tells that no anchor has so few
@@ -35,33 +37,45 @@ class CountingModule(tf.Module):
     Images are reduced to the limits of the calibration; the cells of the density are then those of the reduced image,
     the points are in pixels of the image as it came.
 
-    The bytes are decoded inside the graph, which does not know EXIF: a picture stored turned is counted as it is
-    stored, while `load(...).count` and `tfcount.predict` turn it upright first, and compute large ones in tiles.
+    Bytes are decoded as `load(...).count(path)` decodes a JPEG or PNG: upright as EXIF says, and not if they are
+    damaged or larger than allowed, see `decode_checked`. Large images are computed in tiles, see
+    `tfcount.ops.tiling.density_in_tiles`.
 
     Args:
       counter: images -> density.
       calibration: what makes counts and points of it; constants of the graph.
+      max_megapixels: larger images are not decoded, million pixels; a constant of the graph.
     """
 
-    def __init__(self, counter: Counter, calibration: Calibration):
+    def __init__(self, counter: Counter, calibration: Calibration, max_megapixels: float = headers.MAX_MEGAPIXELS):
         super().__init__()
         self.counter = counter
-        for name in _NUMBERS:
-            setattr(self, name, tf.Variable(getattr(counter, name), trainable=False, name=name))
+        self.stride = tf.Variable(counter.stride, trainable=False, name="stride")
+        self.max_megapixels = tf.Variable(max_megapixels, trainable=False, dtype=tf.float64, name="max_megapixels")
         self._calibration = calibration
+        self._max_megapixels = float(max_megapixels)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")])
+    def tiled(self, image):
+        """Returns the density of images that are reduced already; every signature and `load` use it."""
+        counter = self.counter
+        return density_in_tiles(
+            lambda window: counter(window, training=False), image, counter.stride, counter.reach, counter.tile
+        )
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")])
     def density(self, image):
         """Returns the density, the count and the people of images of one size."""
         seen = reduced_image(image, *self._calibration.limits)
-        density = self.counter(seen, training=False)
+        density = self.tiled(seen)
+        tf.debugging.assert_all_finite(density, f"The density is not finite: {BROKEN}.")
         shown = density[:, :0, :0] if self._calibration.ranks else density
         peaks = local_maxima(shown, self.counter.stride, self._calibration.threshold, MOST_PEAKS)
         # Cells reach beyond images whose sides are no multiples of the stride.
         end, seen_end = (tf.cast(tf.shape(one)[2:0:-1], tf.float32) for one in (image, seen))
         return {
             "density": density,
-            **self._counts(tf.reduce_sum(density, [1, 2, 3])),
+            **self._counts(tf.reduce_sum(tf.cast(density, tf.float64), [1, 2, 3])),
             "points": tf.minimum(peaks.points / seen_end, 1) * end,
             "scores": peaks.scores,
             "point_mask": peaks.point_mask,
@@ -72,38 +86,58 @@ class CountingModule(tf.Module):
         """Returns the counts of encoded images, one after the other: their sizes may differ."""
 
         def count_one(encoded):
-            image = reduced_image(decode_image(encoded), *self._calibration.limits)
-            return tf.reduce_sum(self.counter(image[None], training=False))
+            image, reason = decode_checked(encoded, tf.constant(self._max_megapixels, tf.float64))
+            seen = reduced_image(image, *self._calibration.limits)[None]
+            # What was not decoded is a single pixel, which costs nothing.
+            total = tf.reduce_sum(tf.cast(self.tiled(seen), tf.float64))
+            broken = tf.where(tf.math.is_finite(total), "", f"The count is not finite: {BROKEN}.")
+            return total, tf.where(reason == "", broken, tf.strings.join(["The image ", reason, "."]))
 
-        sums = tf.map_fn(count_one, image_bytes, fn_output_signature=tf.TensorSpec([], tf.float32))
-        return self._counts(sums)
+        outputs = tf.TensorSpec([], tf.float64), tf.TensorSpec([], tf.string)
+        sums, errors = tf.map_fn(count_one, image_bytes, fn_output_signature=outputs, parallel_iterations=1)
+        counts = self._counts(sums)
+        counted = errors == ""
+        return {
+            "count": tf.where(counted, counts["count"], float("nan")),
+            "extrapolated": counts["extrapolated"] & counted,
+            "error": errors,
+        }
 
     def _counts(self, sums):
+        """Returns what the sums of maps, float64, say of images."""
         line = self._calibration.line
-        counts = tf.maximum(line.slope * tf.cast(sums, tf.float64) + line.intercept, 0)
+        counts = tf.maximum(line.slope * sums + line.intercept, 0)
         extrapolated = (counts < line.lowest) | (counts > line.highest)
         return {"count": tf.cast(counts, tf.float32), "extrapolated": extrapolated}
 
 
-def export(counter: Counter, output: str, calibration: Calibration = Calibration()) -> str:  # noqa: B008 (frozen)
+def export(
+    counter: Counter,
+    output: str,
+    calibration: Calibration = Calibration(),  # noqa: B008 (frozen)
+    max_megapixels: float = headers.MAX_MEGAPIXELS,
+) -> str:
     """Writes a counter as the next version of a SavedModel.
 
     Args:
       counter: images -> density.
       output: folder of the versions, as TensorFlow Serving expects it: `output/1`, `output/2`, ...
       calibration: what makes counts and points of its maps.
+      max_megapixels: larger images are not decoded, neither when served nor by `load`, million pixels.
 
     Returns:
       The folder of the new version.
 
     Raises:
       OSError: if it cannot be written.
+      ValueError: if decoders cannot have images of so many megapixels.
     """
+    headers.check_limit(max_megapixels)
     os.makedirs(output, exist_ok=True)
     version = max([0, *_versions(output)]) + 1
     temporary = os.path.join(output, f".writing-{version}")
     shutil.rmtree(temporary, ignore_errors=True)
-    module = CountingModule(counter, calibration)
+    module = CountingModule(counter, calibration, max_megapixels)
     target = os.path.join(output, str(version))
     try:
         tf.saved_model.save(module, temporary, signatures={"serving_default": module.count, "density": module.density})
@@ -116,24 +150,33 @@ def export(counter: Counter, output: str, calibration: Calibration = Calibration
     return target
 
 
-def load(path: str | os.PathLike) -> CountingModel:
+def load(path: str | os.PathLike, max_megapixels: float | None = None) -> CountingModel:
     """Loads a run of `tfcount.train` or a SavedModel of `tfcount.export`.
+
+    A SavedModel is a program: it runs what its graph says, with the rights of this process. Load only those of people
+    whom you trust. A run is numbers and text, weights and flags, and runs no code but tfcount's.
 
     Args:
       path: folder of a run, of a SavedModel, or of the versions of one (the newest is taken).
+      max_megapixels: larger files are refused before they are decoded, million pixels; if None, what the SavedModel was
+        exported with, and 200 for a run.
 
     Raises:
       FileNotFoundError: if there is neither.
-      ValueError: if the SavedModel is damaged, or either is of another version of tfcount.
+      ValueError: if the SavedModel is damaged, or either is of another version of tfcount, or decoders cannot have
+        images of so many megapixels.
 
     Example:
       >>> tfcount.load("savedmodels/sha").count("picture.jpg")
     """
     path = os.fspath(path)
+    if max_megapixels is not None:
+        headers.check_limit(max_megapixels)
     if os.path.isfile(os.path.join(path, runs.FLAGS)):
-        return runs.Run(path).load()
-    versions = _versions(path) if os.path.isdir(path) else []
-    folder = os.path.join(path, str(max(versions))) if versions else path
+        run = runs.Run(path)
+        return CountingModel.of_counter(*run.load_counter(), max_megapixels or headers.MAX_MEGAPIXELS)
+    versions = _versions(path) if os.path.isdir(path) else {}
+    folder = os.path.join(path, versions[max(versions)]) if versions else path
     if not os.path.isfile(os.path.join(folder, "saved_model.pb")):
         raise FileNotFoundError(
             f"{path!r} holds neither a run of tfcount.train ({runs.FLAGS}) nor a SavedModel of tfcount.export "
@@ -146,24 +189,22 @@ def load(path: str | os.PathLike) -> CountingModel:
             f"The SavedModel in {folder!r} is damaged: export it again. ({' '.join(str(error).split())})"
         ) from error
     calibrated = os.path.join(folder, CALIBRATION)
-    whole = "density" in model.signatures and all(hasattr(model, name) for name in _NUMBERS)
-    if not whole or not os.path.isfile(calibrated):
+    parts = ("tiled", *_NUMBERS)
+    if not all(hasattr(model, name) for name in parts) or not os.path.isfile(calibrated):
         raise ValueError(
             f"The SavedModel in {folder!r} is not from this version of tfcount.export: it lacks {CALIBRATION}, "
-            f"`density`, {', '.join(f'`{name}`' for name in _NUMBERS[:-1])} or `{_NUMBERS[-1]}`. Export the run again; "
+            f"{', '.join(f'`{name}`' for name in parts[:-1])} or `{parts[-1]}`. Export the run again; "
             "a run of before must be trained again first."
         )
     calibration = Calibration.read(calibrated, "Export the run again.")
-    signature = model.signatures["density"]
-    sizes = {name: int(getattr(model, name)) for name in _NUMBERS}
 
-    # Tiles are of images that were reduced before, and are not reduced again.
-    def density(images, model=model):  # The model owns the variables of its signatures.
-        return density_in_tiles(lambda tile: signature(image=tf.constant(tile))["density"], images, **sizes)
+    def density(images, model=model):  # The model owns the variables of its functions.
+        return model.tiled(tf.constant(images))
 
-    return CountingModel(density, sizes["stride"], calibration)
+    limit = float(model.max_megapixels) if max_megapixels is None else max_megapixels
+    return CountingModel(density, int(model.stride), calibration, limit)
 
 
 def _versions(folder):
-    """Returns the numbers of the versions in a folder."""
-    return [int(name) for name in os.listdir(folder) if name.isdigit()]
+    """Returns the names of the versions in a folder by their numbers: 7 may be called 00000007."""
+    return {int(name): name for name in sorted(os.listdir(folder)) if name.isascii() and name.isdigit()}

@@ -21,15 +21,17 @@ _points_outside = contextvars.ContextVar("points_outside", default=DROP)
 
 @dataclasses.dataclass(frozen=True)
 class BoundedImage:
-    """An image of which it is said what becomes of its points outside, in whatever format it is.
+    """An image of a source, in whatever format it is, with what bounds it.
 
     Attributes:
       source: the image.
-      points_outside: one of `POINTS_OUTSIDE`.
+      points_outside: what becomes of its points outside, one of `POINTS_OUTSIDE`.
+      max_megapixels: it is refused if it has more, million pixels.
     """
 
     source: ImageSource
-    points_outside: str
+    points_outside: str = DROP
+    max_megapixels: float = images.MAX_MEGAPIXELS
 
     @property
     def id(self) -> str:
@@ -37,12 +39,12 @@ class BoundedImage:
         return self.source.id
 
     def fingerprint(self) -> str:
-        """Returns a text that changes when the image or its annotation does."""
+        """Returns a text that changes when the image or its annotation does; the limit changes nothing of either."""
         return repr((self.source.fingerprint(), self.points_outside))
 
     def load(self) -> LoadedImage:
         """Reads the image and its annotation."""
-        with _bounding(self.points_outside):
+        with images.pixel_limit(self.max_megapixels), _bounding(self.points_outside):
             return self.source.load()
 
 
