@@ -142,7 +142,6 @@ def _paint_person(
     place: tuple[float, float, float, float],
     shades: tuple[float, np.ndarray],
 ) -> None:
-    heads, bodies = _people_sprites()
     x, y, size, crowding = place
     size *= min(max(rng.normal(1, 0.08), 0.8), 1.25)
     squeeze = min(1.0, scene.camera.squeeze * rng.uniform(0.92, 1.08))
@@ -150,10 +149,12 @@ def _paint_person(
     # In a packed crowd the next row of people covers everything from the chest down.
     below = 6.6 if crowding < _PACKED or scene.close else 3.4
     stamp = _Stamp(x, y, size, squeeze, scene.light, rng.normal(0, 0.07), colors[1], *shades, below, dim)
-    _stamp(canvas, draw_body(rng, _DETAIL) if scene.close else bodies[rng.integers(len(bodies))], stamp)
+    body = draw_body(rng, _DETAIL) if scene.close else _people_sprites()[1][rng.integers(_BODIES)]
+    _stamp(canvas, body, stamp)
     tilt = min(max(rng.normal(0, 0.16), -0.45), 0.45)
     stamp = stamp._replace(colors=colors[0], squeeze=1.0, tilt=tilt, below=1.0, dim=0.0)
-    _stamp(canvas, draw_head(rng, _DETAIL) if scene.close else heads[rng.integers(len(heads))], stamp)
+    head = draw_head(rng, _DETAIL) if scene.close else _people_sprites()[0][rng.integers(_HEADS)]
+    _stamp(canvas, head, stamp)
 
 
 def _stamp(canvas: np.ndarray, levels: tuple[Sprite, ...], stamp: _Stamp) -> None:
