@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 BENCHMARKS := $(filter-out benchmarks/measuring.py benchmarks/supervised.py, $(sort $(wildcard benchmarks/*.py)))
-DEMO_PICTURES := test_00002 test_00011 test_00040
+DEMO_PICTURES := test_00002 test_00029 test_00040
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: help demo test fuzz lint docs bench test-gpu clean

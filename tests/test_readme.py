@@ -73,10 +73,13 @@ def test_files_that_are_named_are_there(page):
 
 
 def test_the_script_of_plain_keras(tmp_path):
-    """The loss in a script that uses nothing else of tfcount."""
+    """The loss in a script that uses nothing else of tfcount, and counts as many people as it says."""
     scripts = re.findall(r"^```python\n(.*?)^```", PLAIN_KERAS.read_text(), re.DOTALL | re.MULTILINE)
-    script = next(script for script in scripts if "UnbalancedOTLoss" in script)
-    assert sum(bool(line.strip()) for line in script.splitlines()) <= 15
+    script = next(script for script in scripts if "tfcount.losses" in script)
+    assert sum(bool(line.strip()) for line in script.splitlines()) <= 18
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
-    assert len(re.findall(r"\d+\.\d+", result.stdout.splitlines()[-1])) >= 1
+    counts = [float(count) for count in re.findall(r"\d+\.\d*", result.stdout.splitlines()[-1])]
+    # What the counter was given, and what the page says that comes out.
+    assert [float(people) for people in re.search(r"# about (.*)", script)[1].split(", ")] == [2, 5, 10, 20]
+    assert counts == pytest.approx([2, 5, 10, 20], rel=0.2, abs=1), result.stdout

@@ -4,7 +4,8 @@ Example:
   python -m tfrecords_tools.synthesize --output=data/synthetic
 
 Image k of a split depends on --seed, the split and k alone (and on --height, --width and --max_people), so a larger
-data set begins with the images of a smaller one.
+data set begins with the images of a smaller one. Every sixth image shows few people beside the camera, whose heads are
+a tenth to a third of the image's shorter side.
 """
 
 import dataclasses
@@ -27,6 +28,8 @@ DATASET = "synthetic"
 # JPEG holds sides up to 65,535 pixels; memory ends earlier.
 _LARGEST_SIDE = 8192
 _EMPTY = 0.04
+# One image of so many shows people beside the camera, and at most so many people.
+_CLOSE_EVERY, _CLOSE_PEOPLE = 6, 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +70,9 @@ class SyntheticCrowd:
         """
         # A checksum, as Python's own hash of a text differs between processes.
         rng = np.random.default_rng([self.seed, zlib.crc32(self.split.encode()), self.index])
-        people = draw_people(rng, self.max_people)
-        picture, points = rendering.render_crowd(rng, people, self.height, self.width)
+        close = self.index % _CLOSE_EVERY == _CLOSE_EVERY - 1
+        people = draw_people(rng, min(self.max_people, _CLOSE_PEOPLE) if close else self.max_people)
+        picture, points = rendering.render_crowd(rng, people, self.height, self.width, close)
         image = schema.AnnotatedImage(
             id=self.id,
             image=rendering.encode_jpeg(rng, picture),

@@ -49,6 +49,28 @@ def test_numbers_of_people_are_spread():
     assert np.mean(numbers > 500) > 0.2
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_every_sixth_image_shows_few_people_beside_the_camera(split, monkeypatch):
+    """In both splits; the rest shows as many people as ever, from as far away."""
+    drawn = []
+
+    def render(rng, people, height, width, close):
+        drawn.append((people, close))
+        return np.zeros((height, width, 3), np.uint8), np.zeros((people, 2), np.float32)
+
+    monkeypatch.setattr(synthesize.rendering, "render_crowd", render)
+    for index in range(120):
+        crowd(split=split, index=index, max_people=1500).load()
+    people, close = (np.array(values) for values in zip(*drawn, strict=True))
+    np.testing.assert_array_equal(np.flatnonzero(close), np.arange(5, 120, 6))
+    assert people[close].min() == 0 and 6 <= people[close].max() <= 12
+    assert people[~close].max() > 1000
+
+
+def test_few_people_are_no_more_than_asked_for():
+    assert all(len(crowd(index=index, max_people=2).load().image.points) <= 2 for index in (5, 11, 17))
+
+
 def test_data_set(tmp_path):
     output = str(tmp_path / "records")
     manifest = synthesize.synthesize(output, 6, 3, height=64, width=80, max_people=20)

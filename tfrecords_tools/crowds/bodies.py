@@ -9,9 +9,18 @@ from tfrecords_tools.crowds.textures import smooth_noise
 _UNIT, _WIDTH, _HEIGHT, _ANCHOR = 40, 144, 320, 56.0
 
 
-def draw_body(rng: np.random.Generator) -> tuple[Sprite, ...]:
-    """Draws a body without its head, in several sizes, the largest first."""
-    body = Layers(_HEIGHT, _WIDTH, _UNIT, ((_WIDTH - 1) / 2, _ANCHOR))
+def draw_body(rng: np.random.Generator, detail: int = 1) -> tuple[Sprite, ...]:
+    """Draws a body without its head.
+
+    Args:
+      rng: source of random numbers.
+      detail: how many times more pixels the largest sprite has in height and width, for bodies beside the camera.
+
+    Returns:
+      The body in several sizes, the largest first.
+    """
+    height, width = detail * _HEIGHT, detail * _WIDTH
+    body = Layers(height, width, detail * _UNIT, ((width - 1) / 2, detail * _ANCHOR))
     half = rng.uniform(0.78, 1.0)
     waist = half * rng.uniform(0.6, 0.85)
     _draw_legs(rng, body, waist)
@@ -69,7 +78,8 @@ def _shade_body(rng: np.random.Generator, body: Layers, half: float) -> None:
     """Lights a column from the upper left, folds the cloth, and lets the head throw its shadow on the neck."""
     across = np.clip(body.x / half, -1.2, 1.2)
     body.shade *= 0.92 - 0.28 * across - 0.22 * across**2 + 0.25 * np.clip(1.1 - body.y, 0, 0.6)
-    folds = smooth_noise(rng, _HEIGHT, _WIDTH, 16) + smooth_noise(rng, _HEIGHT, _WIDTH * 2, 12)[:, ::2]
+    (height, width), detail = body.shade.shape, body.unit / _UNIT
+    folds = smooth_noise(rng, height, width, 16 * detail) + smooth_noise(rng, height, width * 2, 12 * detail)[:, ::2]
     body.shade *= 1 + 0.08 * folds
     body.shade *= 1 - 0.55 * body.ellipse(0.1, 0.42, 0.42, 0.4)
 

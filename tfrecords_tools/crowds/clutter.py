@@ -29,7 +29,9 @@ class Clutter(NamedTuple):
     base: float
 
 
-def plan_clutter(rng: np.random.Generator, camera: Camera, height: int, width: int) -> tuple[Clutter, ...]:
+def plan_clutter(
+    rng: np.random.Generator, camera: Camera, height: int, width: int, share: float = 0.3
+) -> tuple[Clutter, ...]:
     """Puts a few things into the scene, in proportion to the people beside them.
 
     Args:
@@ -37,6 +39,7 @@ def plan_clutter(rng: np.random.Generator, camera: Camera, height: int, width: i
       camera: gives the sizes.
       height: of the picture, pixels.
       width: of the picture, pixels.
+      share: of the picture's shorter side that a thing may take; larger things are made smaller.
 
     Returns:
       The things, drawn, in no order.
@@ -46,7 +49,7 @@ def plan_clutter(rng: np.random.Generator, camera: Camera, height: int, width: i
         draw, high, wide = _CLUTTER[rng.integers(len(_CLUTTER))]
         x, y = rng.uniform(0, width), rng.uniform(max(0.0, camera.horizon * 0.6), height)
         head = float(camera.head_size(np.array(y), height))
-        shrink = min(1.0, 0.3 * min(height, width) / (head * max(high, wide)))
+        shrink = min(1.0, share * min(height, width) / (head * max(high, wide)))
         size = (max(3, round(high * head * shrink)), max(3, round(wide * head * shrink)))
         picture = np.zeros((*size, 3), np.uint8)
         mask = np.zeros(size, np.uint8)

@@ -10,10 +10,19 @@ from tfrecords_tools.crowds.textures import smooth_noise
 _UNIT, _SIDE = 56, 104
 
 
-def draw_head(rng: np.random.Generator) -> tuple[Sprite, ...]:
-    """Draws a head with its neck, seen from the front or from behind, in several sizes, the largest first."""
-    center = (_SIDE - 1) / 2
-    head = Layers(_SIDE, _SIDE, _UNIT, (center, center))
+def draw_head(rng: np.random.Generator, detail: int = 1) -> tuple[Sprite, ...]:
+    """Draws a head with its neck, seen from the front or from behind.
+
+    Args:
+      rng: source of random numbers.
+      detail: how many times more pixels the largest sprite has in height and width, for heads beside the camera.
+
+    Returns:
+      The head in several sizes, the largest first.
+    """
+    side = detail * _SIDE
+    center = (side - 1) / 2
+    head = Layers(side, side, detail * _UNIT, (center, center))
     wide = rng.uniform(0.35, 0.41)
     turned_away = rng.random() < 0.42
     turn = rng.uniform(-1, 1)
@@ -68,8 +77,9 @@ def _shade_head(rng: np.random.Generator, head: Layers) -> None:
     z = np.sqrt(np.clip(1 - x * x - y * y, 0.02, 1))
     facing = np.clip(-0.48 * x - 0.68 * y + 0.55 * z, 0, 1)
     head.shade *= 0.46 + 0.62 * facing
-    strands = smooth_noise(rng, _SIDE, _SIDE, 5) * 0.5 + cv2.resize(
-        rng.standard_normal((6, 36), np.float32), (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC
+    side = head.shade.shape[0]
+    strands = smooth_noise(rng, side, side, 5 * side / _SIDE) * 0.5 + cv2.resize(
+        rng.standard_normal((6, 36), np.float32), (side, side), interpolation=cv2.INTER_CUBIC
     )
     head.shade *= 1 + 0.13 * strands * head.materials[..., HAIR]
     head.shade *= 1 - 0.45 * np.clip((head.y - 0.42) * 6, 0, 1)

@@ -16,6 +16,8 @@ from tfrecords_tools.crowds.sprites import SHADE_ONE, Sprite
 
 # How many heads and bodies are drawn, for people to choose from.
 _HEADS, _BODIES = 144, 72
+# People beside the camera are drawn one by one, with so many times more pixels in height and width.
+_DETAIL = 2
 
 _SKIN_TONES = np.array(
     [(236, 190, 164), (222, 166, 132), (200, 140, 104), (164, 108, 76), (116, 74, 52), (74, 50, 40)], np.float32
@@ -140,18 +142,19 @@ def _paint_person(
     place: tuple[float, float, float, float],
     shades: tuple[float, np.ndarray],
 ) -> None:
-    heads, bodies = _people_sprites()
     x, y, size, crowding = place
     size *= min(max(rng.normal(1, 0.08), 0.8), 1.25)
     squeeze = min(1.0, scene.camera.squeeze * rng.uniform(0.92, 1.08))
-    dim = 0.85 * crowding * rng.uniform(0.6, 1.0)
+    dim = 0.0 if scene.close else 0.85 * crowding * rng.uniform(0.6, 1.0)
     # In a packed crowd the next row of people covers everything from the chest down.
-    below = 6.6 if crowding < _PACKED else 3.4
+    below = 6.6 if crowding < _PACKED or scene.close else 3.4
     stamp = _Stamp(x, y, size, squeeze, scene.light, rng.normal(0, 0.07), colors[1], *shades, below, dim)
-    _stamp(canvas, bodies[rng.integers(len(bodies))], stamp)
+    body = draw_body(rng, _DETAIL) if scene.close else _people_sprites()[1][rng.integers(_BODIES)]
+    _stamp(canvas, body, stamp)
     tilt = min(max(rng.normal(0, 0.16), -0.45), 0.45)
     stamp = stamp._replace(colors=colors[0], squeeze=1.0, tilt=tilt, below=1.0, dim=0.0)
-    _stamp(canvas, heads[rng.integers(len(heads))], stamp)
+    head = draw_head(rng, _DETAIL) if scene.close else _people_sprites()[0][rng.integers(_HEADS)]
+    _stamp(canvas, head, stamp)
 
 
 def _stamp(canvas: np.ndarray, levels: tuple[Sprite, ...], stamp: _Stamp) -> None:

@@ -17,9 +17,11 @@ MIN_SIDE = 32
 MIN_PIXELS_PER_PERSON = 64
 
 _MIN_HEAD = 3.0  # pixels
+# The heads of people beside the camera, over the shorter side of the picture: 40 to 120 pixels of 384.
+_CLOSE_HEADS = (0.13, 0.32)
 
 
-def plan_scene(rng: np.random.Generator, people: int, height: int, width: int) -> Scene:
+def plan_scene(rng: np.random.Generator, people: int, height: int, width: int, close: bool = False) -> Scene:
     """Decides on camera, places of people and things.
 
     Args:
@@ -27,6 +29,7 @@ def plan_scene(rng: np.random.Generator, people: int, height: int, width: int) -
       people: number of heads to show.
       height: of the picture, pixels.
       width: of the picture, pixels.
+      close: whether the people stand beside the camera.
 
     Returns:
       The scene, which `rendering.paint_scene` paints.
@@ -42,14 +45,18 @@ def plan_scene(rng: np.random.Generator, people: int, height: int, width: int) -
             f"{height * width // MIN_PIXELS_PER_PERSON}. Received: people={people}."
         )
     seeds = rng.integers(2**62, size=3)
-    camera, packing = _plan_camera(rng, people, height, width)
+    camera, packing = (_plan_close_camera if close else _plan_camera)(rng, people, height, width)
     light = 1 if rng.random() < 0.5 else -1
-    coverage = _plan_coverage(rng, camera, height, width)
+    coverage = (_plan_close_coverage if close else _plan_coverage)(rng, camera, height, width)
     # An empty place is seen from as far away as one with people would be.
-    company = people if people else int(10 ** rng.uniform(1, 2.5))
+    company = people if people else int(10 ** rng.uniform(*((0, 1) if close else (1, 2.5))))
     camera = _fit_scale(camera, coverage, company, packing, height)
-    clutter = plan_clutter(rng, camera, height, width)
-    coverage = _clear_of(clutter, coverage, height, width)
+    if close:
+        # All things stand behind people who are so near.
+        clutter = tuple(thing._replace(base=0.0) for thing in plan_clutter(rng, camera, height, width, share=0.6))
+    else:
+        clutter = plan_clutter(rng, camera, height, width)
+        coverage = _clear_of(clutter, coverage, height, width)
     camera = _fit_scale(camera, coverage, company, packing, height)
     points = _place_people(rng, camera, coverage, people, height, width)
     return Scene(
@@ -60,6 +67,7 @@ def plan_scene(rng: np.random.Generator, people: int, height: int, width: int) -
         clutter=clutter,
         seeds=(int(seeds[0]), int(seeds[1]), int(seeds[2])),
         light=light,
+        close=close,
     )
 
 
@@ -75,6 +83,22 @@ def _plan_camera(rng: np.random.Generator, people: int, height: int, width: int)
     largest = min(height, width) * rng.uniform(0.06, 0.3)
     packing = rng.uniform(0.3, 1.15) if people > 80 or rng.random() < 0.5 else rng.uniform(0.01, 0.25)
     return Camera(horizon * height, ratio, squeeze, largest), packing
+
+
+def _plan_close_camera(rng: np.random.Generator, people: int, height: int, width: int) -> tuple[Camera, float]:
+    """Draws a camera beside the people, as `_plan_camera` does: nearly all look into it at eye level."""
+    horizon, ratio = rng.uniform(0.15, 0.7), rng.uniform(1.0, 1.6)
+    squeeze = rng.uniform(0.9, 1.0) if rng.random() < 0.85 else rng.uniform(0.6, 0.9)
+    largest = min(height, width) * np.exp(rng.uniform(*np.log(_CLOSE_HEADS)))
+    return Camera(horizon * height, ratio, squeeze, largest), rng.uniform(0.2, 0.6)
+
+
+def _plan_close_coverage(rng: np.random.Generator, camera: Camera, height: int, width: int) -> np.ndarray:
+    """Returns where the heads of people beside the camera may be: also above the horizon, not at the upper edge."""
+    rows, columns = -(-height // CELL), -(-width // CELL)
+    center = (np.arange(rows)[:, None] + 0.5) * CELL
+    top, bottom = min(0.5 * camera.scale, 0.2 * height), rng.uniform(0.6, 1.0) * height
+    return ((center >= top) & (center <= bottom)) * np.ones((rows, columns))
 
 
 def _plan_coverage(rng: np.random.Generator, camera: Camera, height: int, width: int) -> np.ndarray:

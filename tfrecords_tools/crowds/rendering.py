@@ -10,10 +10,12 @@ from tfrecords_tools.crowds.planning import plan_scene
 from tfrecords_tools.crowds.scene import Scene
 
 # A picture of the same seed changes when this changes; part of the fingerprint of a synthetic image.
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 
 
-def render_crowd(rng: np.random.Generator, people: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def render_crowd(
+    rng: np.random.Generator, people: int, height: int, width: int, close: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Renders a picture of a crowd.
 
     Args:
@@ -21,6 +23,7 @@ def render_crowd(rng: np.random.Generator, people: int, height: int, width: int)
       people: number of heads to show.
       height: of the picture, pixels.
       width: of the picture, pixels.
+      close: whether the people stand beside the camera, so that their heads are as large as there is room for.
 
     Returns:
       The picture, (height, width, 3) uint8 RGB, and the points, (people, 2) float32 (x, y), the centers of the
@@ -32,7 +35,7 @@ def render_crowd(rng: np.random.Generator, people: int, height: int, width: int)
     Example:
       >>> picture, points = render_crowd(np.random.default_rng(0), people=300, height=384, width=512)
     """
-    scene = plan_scene(rng, people, height, width)
+    scene = plan_scene(rng, people, height, width, close)
     return paint_scene(scene), scene.points
 
 

@@ -24,6 +24,7 @@ class Scene:
       seeds: of the background, the people and the camera's faults: each part has its own random numbers, so that
         a picture without people differs from the one with them by the people alone.
       light: how the sun stands: 1 left, -1 right.
+      close: whether the people stand beside the camera: heads are large, and bodies are seen whole.
     """
 
     height: int
@@ -33,3 +34,4 @@ class Scene:
     clutter: tuple[Clutter, ...]
     seeds: tuple[int, int, int]
     light: int
+    close: bool

@@ -8,11 +8,11 @@ from tfrecords_tools.crowds.planning import plan_scene
 from tfrecords_tools.crowds.rendering import paint_canvas
 
 
-@pytest.mark.parametrize("people", [20, 300, 1200])
-def test_heads_are_where_the_points_are(people):
+@pytest.mark.parametrize(("people", "close"), [(20, False), (300, False), (1200, False), (6, True)])
+def test_heads_are_where_the_points_are(people, close):
     """At the points the place looks different with people than without them, and elsewhere it does not."""
     for seed in range(3):
-        scene = plan_scene(np.random.default_rng(seed), people, 384, 512)
+        scene = plan_scene(np.random.default_rng(seed), people, 384, 512, close)
         empty = paint_canvas(scene, with_people=False)
         change = np.abs(paint_canvas(scene) - empty).mean(2)
         x, y = scene.points.astype(int).T
@@ -23,11 +23,12 @@ def test_heads_are_where_the_points_are(people):
         assert np.all(change[: max(above, 0)] == 0)
 
 
-def test_a_head_is_centered_on_its_point():
+@pytest.mark.parametrize("close", [False, True])
+def test_a_head_is_centered_on_its_point(close):
     """Of one person, what is above the shoulders has its middle at the point, on average over persons."""
     offsets = []
     for seed in range(40):
-        scene = plan_scene(np.random.default_rng(seed), 1, 128, 128)
+        scene = plan_scene(np.random.default_rng(seed), 1, 128, 128, close)
         change = np.abs(paint_canvas(scene) - paint_canvas(scene, False)).mean(2)
         (x, y), size = scene.points[0], float(scene.camera.head_size(scene.points[0, 1], 128))
         rows, columns = np.mgrid[:128, :128] + 0.5

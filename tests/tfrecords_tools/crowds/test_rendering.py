@@ -21,6 +21,14 @@ def test_exactly_so_many_heads_inside(people):
         assert np.all((points >= 0) & (points < (512, 384)))
 
 
+def test_people_beside_the_camera_at_any_size():
+    for seed, (height, width, people) in enumerate([(32, 32, 12), (33, 257, 5), (301, 47, 0), (384, 512, 12)]):
+        picture, points = render_crowd(np.random.default_rng(seed), people, height, width, close=True)
+        assert picture.shape == (height, width, 3) and picture.dtype == np.uint8
+        assert points.shape == (people, 2)
+        assert np.all((points >= 0) & (points < (width, height)))
+
+
 @pytest.mark.parametrize(("height", "width", "people"), [(32, 32, 16), (33, 257, 20), (301, 47, 200), (101, 203, 320)])
 def test_any_size_even_full(height, width, people):
     for seed in range(6):
