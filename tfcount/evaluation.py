@@ -172,7 +172,7 @@ def summarize(results: list[ImageResult]) -> dict:
     """Computes the metrics of a set of images.
 
     Returns:
-      `images`, `mae`, `rmse`, `nae`, `mre`, `game` (levels 0 to 3, or None where an image has no points), `interval`
+      `images`, `mae`, `rmse`, `nae`, `mre`, `bias`, `game` (levels 0 to 3, or None where an image has no points), `interval`
       (of each metric, the bootstrap 95 % interval), `kendall_tau`, `ranking_accuracy`, `sparsity` (mean over images of
       the share of cells with less than 0.001 people; None of maps that only rank), and the errors and the relative
       accuracy by groups: `bias_by_count` and `bias_by_megapixels`.

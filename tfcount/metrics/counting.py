@@ -63,7 +63,12 @@ def relative_accuracy(ground_truth, predicted):
     return np.mean(np.where(high > 0, np.maximum(low, 0) / np.where(high > 0, high, 1), 1.0), -1)
 
 
-METRICS = {"mae": mae, "rmse": rmse, "nae": nae, "mre": mre}
+def bias(ground_truth, predicted):
+    """Returns the mean of predicted - true, people an image: below 0 where counts are too low."""
+    return np.mean(predicted - ground_truth, -1)
+
+
+METRICS = {"mae": mae, "rmse": rmse, "nae": nae, "mre": mre, "bias": bias}
 
 
 def bootstrap_intervals(ground_truth, predicted, resamples=10_000, confidence=0.95, seed=0) -> dict:
