@@ -64,6 +64,7 @@ def test_maps_that_only_rank_are_counted_by_the_line():
         Calibration(),
         Calibration(threshold=0.25, limits=(640, 480)),
         Calibration(AnchorLine(1.5, -3.0, 2.0, 90.0, 7, 1.25), limits=(0, 100), ranks=True),
+        Calibration(AnchorLine(1.2, 0.0, images=10, error=2.5)),
     ],
 )
 def test_calibrations_are_read_as_they_were_written(calibration, tmp_path):
@@ -71,7 +72,7 @@ def test_calibrations_are_read_as_they_were_written(calibration, tmp_path):
     calibration.write(path)
     assert Calibration.read(path, "Nothing.") == calibration
     with open(path) as file:
-        assert (json.load(file)["line"] is None) == (not calibration.ranks)
+        assert (json.load(file)["line"] is None) == (calibration.line == AnchorLine())
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import pytest
 
 from tests.running import read, run_training, small_config, weights
 from tfcount import runs
+from tfcount.ops.anchor_line import AnchorLine
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -40,7 +42,13 @@ def test_a_signal_at_the_end_of_an_interval_keeps_its_validation(crowds, tmp_pat
     folder = str(tmp_path / "run")
     with stopping(4, signal.SIGTERM):
         assert run_training(small_config(crowds), folder) == 128 + signal.SIGTERM
+    # What `tfcount calibrate` writes belongs to the weights that it was fitted to, and not to the next ones.
+    stopped = runs.Run(folder)
+    for name in (runs.BEST, runs.LAST):
+        line = AnchorLine(slope=2.0, images=10)
+        dataclasses.replace(stopped.calibration(name), line=line).write(stopped.path(name[:4] + ".calibration.json"))
     assert run_training(small_config(crowds), folder, resume=True) == 0
+    assert stopped.calibration(runs.LAST).line == AnchorLine()
     entries = read(folder, "run.json")["validation"]
     assert [entry["step"] for entry in entries] == [2, 4, 6]
     assert all("val_mae" in entry for entry in entries)

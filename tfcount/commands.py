@@ -15,7 +15,7 @@ from absl import flags, logging
 from tfcount.banner import import_tensorflow
 
 # In the order in which people need them.
-NAMES = ("train", "evaluate", "compare", "export", "predict", "select_labels")
+NAMES = ("train", "evaluate", "compare", "calibrate", "export", "predict", "select_labels")
 
 FlagValues = flags.FlagValues
 

@@ -11,6 +11,7 @@ from tfcount.data.streams.evaluation import whole_images
 from tfcount.inference import CountingModel
 from tfcount.metrics import counting, localization
 from tfcount.metrics.game import game
+from tfcount.ops.anchor_line import AnchorLine
 from tfcount.records import schema
 from tfcount.records.folder import Records, read_index, read_manifest
 
@@ -53,7 +54,7 @@ class ImageResult:
     Attributes:
       image_id: its id.
       ground_truth: number of people that its annotation gives.
-      predicted: the count, which is the sum of the density but for counters that were trained to rank.
+      predicted: the count, which is the sum of the density but for counters that were trained to rank or calibrated.
       potential: the sum of the density, or of the map that only ranks, which orders images also where the line through
         the anchors gives no count above 0.
       extrapolated: whether no anchor shows so few people, or so many.
@@ -98,7 +99,9 @@ def evaluate(model: CountingModel, images: Iterable[dict]) -> list[ImageResult]:
         if found.points is not None:
             sparsity = float(np.mean(found.density < _EMPTY))
             if len(heads) == count:
-                errors = game(found.density, heads * found.zoom, model.stride, *found.size)
+                # Where a calibration corrects the count, every part of the map has its share in that.
+                share = found.count / found.potential if found.potential > 0 else 1.0
+                errors = game(found.density * share, heads * found.zoom, model.stride, *found.size)
                 of_heads = boxes if len(boxes) == len(heads) > 0 else None
                 localization = PointsResult(found.points, found.scores, heads, of_heads)
         identity = example["id"].numpy().decode()
@@ -129,7 +132,8 @@ def evaluate_split(model: CountingModel, records: Records, localization: bool) -
     Returns:
       One result an image whose count is known, and the summary: `dataset`, `split`, what `summarize` gives,
       `localization` (see `summarize_localization`) if it is asked for, `mean_count_mae` where counts of training
-      images are known, and `extrapolated`, the number of counts beyond those of all anchors, of a counter that ranks.
+      images are known, `extrapolated`, the number of counts beyond those of all anchors, of a counter that ranks, and
+      `line`, with `slope`, `intercept` and `images`, of one whose counts `tfcount.calibrate` corrected.
 
     Raises:
       ValueError: if no count of the images is known, or points are asked for where there are none.
@@ -150,6 +154,9 @@ def evaluate_split(model: CountingModel, records: Records, localization: bool) -
             summary["mean_count_mae"] = mean_count_mae(train_counts, [result.ground_truth for result in results])
     if ranks:
         summary["extrapolated"] = sum(result.extrapolated for result in results)
+    elif model.calibration.line != AnchorLine():
+        line = model.calibration.line
+        summary["line"] = {"slope": line.slope, "intercept": line.intercept, "images": line.images}
     return results, summary
 
 
@@ -172,10 +179,10 @@ def summarize(results: list[ImageResult]) -> dict:
     """Computes the metrics of a set of images.
 
     Returns:
-      `images`, `mae`, `rmse`, `nae`, `mre`, `bias`, `game` (levels 0 to 3, or None where an image has no points), `interval`
-      (of each metric, the bootstrap 95 % interval), `kendall_tau`, `ranking_accuracy`, `sparsity` (mean over images of
-      the share of cells with less than 0.001 people; None of maps that only rank), and the errors and the relative
-      accuracy by groups: `bias_by_count` and `bias_by_megapixels`.
+      `images`, `mae`, `rmse`, `nae`, `mre`, `bias`, `game` (levels 0 to 3, or None where an image has no points),
+      `interval` (of each metric, the bootstrap 95 % interval), `kendall_tau`, `ranking_accuracy`, `sparsity` (mean over
+      images of the share of cells with less than 0.001 people; None of maps that only rank), and the errors and the
+      relative accuracy by groups: `bias_by_count` and `bias_by_megapixels`.
 
     Raises:
       ValueError: if there is no result.

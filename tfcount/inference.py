@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 from collections.abc import Callable
 
@@ -26,7 +27,8 @@ class Calibration:
     """What makes a count and points of a counter's map; it belongs to the weights, and lies beside them.
 
     Attributes:
-      line: from the sum of the map to a count; of a map that is a density, the line that changes nothing.
+      line: from the sum of the map to a count; of a map that is a density, the line that changes nothing, or what
+        `tfcount.calibration` fitted.
       threshold: peaks of the density are people if they are higher, people per cell.
       limits: to what images are reduced before they are counted, longer and shorter side, pixels; 0 for no limit.
       ranks: whether the map only ranks images: its sum is a count by the line alone, and it shows nobody one by one.
@@ -39,8 +41,10 @@ class Calibration:
 
     def write(self, path: str) -> None:
         """Writes a JSON file."""
-        # JSON knows no infinity, which ends the line that changes nothing.
-        line = dataclasses.asdict(self.line) if self.ranks else None
+        line = None if self.line == AnchorLine() else dataclasses.asdict(self.line)
+        # JSON knows no infinity, which ends a line that extrapolates nowhere.
+        if line and math.isinf(self.line.highest):
+            line["highest"] = None
         write_json(path, {**dataclasses.asdict(self), "line": line})
 
     @classmethod
@@ -57,7 +61,10 @@ class Calibration:
         """
         content = read_json(path, remedy)
         try:
-            line = AnchorLine(**content["line"]) if content["ranks"] else AnchorLine()
+            line = AnchorLine()
+            if content["ranks"] or content["line"] is not None:
+                highest = content["line"]["highest"]
+                line = AnchorLine(**{**content["line"], "highest": math.inf if highest is None else highest})
             return cls(line, float(content["threshold"]), tuple(content["limits"]), content["ranks"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is no calibration ({error!r}). {remedy}") from error
@@ -70,7 +77,8 @@ class Prediction:
     Attributes:
       count: number of people, at least 0.
       extrapolated: whether no anchor shows so few people, or so many; never of a map that is a density.
-      density: `(h, w)` people per cell, of the image as the counter sees it; of a counter that ranks, its map.
+      density: `(h, w)` people per cell, of the image as the counter sees it, whose sum is the count but for the line of
+        a calibration; of a counter that ranks, its map.
       points: `(n, 2)` people, (x, y) in pixels of the image as it came, those with the highest density first; None of a
         map that only ranks. There are fewer of them than `count` says where people are nearer than two cells.
       scores: `(n,)` densities of their cells, people per cell.

@@ -29,6 +29,10 @@ def format_evaluation(summary: dict) -> str:
         lines.append(f"  {'SPARSITY':<8}{summary['sparsity']:>9.3f}   share of the cells with less than 0.001 people")
     if "extrapolated" in summary:
         lines.append(f"  {'BEYOND':<8}{summary['extrapolated']:>9}   images whose count is beyond that of all anchors")
+    if "line" in summary:
+        line = summary["line"]
+        correction = f"x {line['slope']:.3f}" + (f" {line['intercept']:+.1f}" if line["intercept"] else "")
+        lines.append(f"  {'COUNTS':<8}{correction:>9}   of the sums of densities, by {line['images']} counted images")
     if "mean_count_mae" in summary:
         lines.append(f"  {'MAE':<8}{summary['mean_count_mae']:>9.2f}   of always answering the mean count of train")
     if "localization" in summary:
