@@ -81,7 +81,7 @@ def _counted(run, folder, split):
     records = Records.open(folder or data.dir, split)
     if split == "train" and os.path.abspath(records.folder) == os.path.abspath(data.dir):
         # The errors on images that it learned are not those on others.
-        _, records = records.hold_out(data.validation_fraction, run.config().seed)
+        _, records = records.hold_out(data.validation_fraction, run.config().seed, data.validation_by)
         if not records.rows:
             raise ValueError(
                 f"The run in {run.folder!r} was trained on all images of {data.dir!r}, and a counter errs less on "
