@@ -113,6 +113,8 @@ def test_predict(savedmodel, pictures, tmp_path):
         np.testing.assert_allclose(np.reshape(found, (-1, 3)), np.column_stack([points, scores]), atol=2e-3)
     # One column of names, as wide as the longest.
     assert len({len(line) for line in result.stdout.splitlines()[:4]}) == 1
+    too_near = any(len(people[path]) < round(count) for path, count in counts.items())
+    assert too_near == ("nearer to each other than two cells are counted, but not found one" in result.stdout)
     assert "3 images" in result.stdout and f"{counts[str(pictures / 'b.png')]:.1f}" in result.stdout
     for name in ("a.jpg", "b.png", "grey.PNG"):
         assert cv2.imread(str(tmp_path / f"{name}_overlay.jpg")) is not None

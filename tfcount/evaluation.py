@@ -8,7 +8,7 @@ import numpy as np
 import tqdm
 
 from tfcount.data.streams.evaluation import whole_images
-from tfcount.inference import CountingModel
+from tfcount.inference import CountingModel, Prediction
 from tfcount.metrics import counting, localization
 from tfcount.metrics.game import game
 from tfcount.ops.anchor_line import AnchorLine
@@ -92,7 +92,7 @@ def evaluate(model: CountingModel, images: Iterable[dict]) -> list[ImageResult]:
         count = float(example["count"])
         if np.isnan(count):
             continue
-        found = model.predict(example["image"].numpy(), _LOWEST_PEAK)
+        found: Prediction = model.predict(example["image"].numpy(), _LOWEST_PEAK)
         heads, boxes = example["points"].numpy(), example["boxes"].numpy()
         errors = localization = sparsity = None
         # A map that only ranks says nothing of parts of the image.

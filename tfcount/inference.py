@@ -5,6 +5,7 @@ import functools
 import math
 import os
 from collections.abc import Callable
+from typing import overload
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +16,9 @@ from tfcount.ops.peaks import local_maxima
 from tfcount.ops.tiling import density_in_tiles
 from tfcount.records.files import read_json, write_json
 from tfcount.records.images import read_pixels
+
+_OneImage = str | os.PathLike | np.ndarray
+_Images = list | tuple
 
 # No image shows more people one by one.
 MOST_PEAKS = 50_000
@@ -111,6 +115,7 @@ class CountingModel:
     Example:
       >>> model = tfcount.load("savedmodels/sha")
       >>> model.predict("picture.jpg").count
+      >>> model.count(["one.jpg", "another.jpg"])
     """
 
     def __init__(self, density: Callable, stride: int, calibration: Calibration = Calibration()):
@@ -157,26 +162,54 @@ class CountingModel:
         """
         return self._map(self.reduce(_as_rgb(image)))
 
-    def count(self, image) -> float:
-        """Returns the number of people in an image; for the argument and errors see `density`."""
+    @overload
+    def count(self, image: _OneImage) -> float: ...
+
+    @overload
+    def count(self, image: _Images) -> np.ndarray: ...
+
+    def count(self, image):
+        """Returns the number of people in an image; for the argument and errors see `density`.
+
+        Of a list of images, which may differ in size, it returns the `(n,)` numbers: one is counted after the other.
+        """
+        if isinstance(image, list | tuple):
+            return np.array([self.count(one) for one in image], np.float64)
         return self.calibration.line.count(float(self.density(image).sum(dtype=np.float64)))
 
     def locate(self, image) -> tuple[np.ndarray, np.ndarray]:
         """Returns the people in an image; for the argument and errors see `density`.
 
         Returns:
-          `(n, 2)` points and `(n,)` scores, see `Prediction`; none of a map that only ranks.
-        """
-        found = self.predict(image)
-        return np.zeros((0, 2), np.float32) if found.points is None else found.points, found.scores
+          `(n, 2)` points and `(n,)` scores, see `Prediction`.
 
-    def predict(self, image, threshold: float | None = None) -> Prediction:
+        Raises:
+          ValueError: also if the map only ranks.
+        """
+        if self.calibration.ranks:
+            raise ValueError(
+                "This counter was trained to rank images: its map does not show where people are. `count` tells how "
+                "many there are; a counter that is trained on points finds them."
+            )
+        found = self.predict(_as_rgb(image))
+        # Only a map that ranks has none.
+        return np.asarray(found.points), found.scores
+
+    @overload
+    def predict(self, image: _OneImage, threshold: float | None = None) -> Prediction: ...
+
+    @overload
+    def predict(self, image: _Images, threshold: float | None = None) -> list[Prediction]: ...
+
+    def predict(self, image, threshold=None):
         """Counts and finds the people in an image; for the image and errors see `density`.
 
         Args:
-          image: see `density`.
+          image: see `density`; of several, see `count`, it returns a list.
           threshold: peaks are higher, people per cell; that of the calibration if None.
         """
+        if isinstance(image, list | tuple):
+            return [self.predict(one, threshold) for one in image]
         image = _as_rgb(image)
         seen = self.reduce(image)
         height, width = seen.shape[:2]
@@ -203,6 +236,11 @@ def _as_rgb(image):
     """Returns an image, given by its path or as an array, as `(height, width, 3)` uint8, RGB."""
     if isinstance(image, str | os.PathLike):
         return read_pixels(image)
+    if isinstance(image, list | tuple):
+        raise ValueError(
+            "`image` must be one image: only `count` and `predict` take several. "
+            f"Received: a {type(image).__name__} of {len(image)}."
+        )
     image = np.asarray(image)
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, -1)
