@@ -21,6 +21,7 @@ from tfcount.config import ExperimentConfig, TrainConfig
 from tfcount.data.config import DataConfig
 from tfcount.inference import Calibration, CountingModel
 from tfcount.models import build_counter
+from tfcount.ops.anchor_line import AnchorLine
 from tfcount.records import images
 from tfcount.serving import savedmodel as savedmodels
 
@@ -113,6 +114,8 @@ def test_predict(savedmodel, pictures, tmp_path):
         np.testing.assert_allclose(np.reshape(found, (-1, 3)), np.column_stack([points, scores]), atol=2e-3)
     # One column of names, as wide as the longest.
     assert len({len(line) for line in result.stdout.splitlines()[:4]}) == 1
+    too_near = any(len(people[path]) < round(count) for path, count in counts.items())
+    assert too_near == ("nearer to each other than two cells are counted, but not found one" in result.stdout)
     assert "3 images" in result.stdout and f"{counts[str(pictures / 'b.png')]:.1f}" in result.stdout
     for name in ("a.jpg", "b.png", "grey.PNG"):
         assert cv2.imread(str(tmp_path / f"{name}_overlay.jpg")) is not None
@@ -173,13 +176,16 @@ def test_exported_counter_equals_the_counter_and_traces_once(name, tmp_path, rng
     counter = build_counter(name, **options)
     if name == "l2sm":
         counter.head.set_groups(np.linspace(0, 0.1, 10))
-    assert savedmodels.export(counter, str(tmp_path), Calibration(threshold=0.02)) == str(tmp_path / "1")
+    calibrated = Calibration(AnchorLine(slope=1.5, images=10), threshold=0.02)
+    assert savedmodels.export(counter, str(tmp_path), calibrated) == str(tmp_path / "1")
+    assert Calibration.read(str(tmp_path / "1" / savedmodels.CALIBRATION), "") == calibrated
     loaded = tf.saved_model.load(str(tmp_path / "1"))
     for size in ((32, 32), (40, 51)):
         images = rng.integers(0, 256, (2, *size, 3), dtype=np.uint8)
         result = loaded.signatures["density"](image=tf.constant(images))
         np.testing.assert_allclose(result["density"], counter(images), rtol=1e-3, atol=1e-5)
-        np.testing.assert_allclose(result["count"], np.sum(result["density"], (1, 2, 3)), rtol=1e-4)
+        np.testing.assert_allclose(result["count"], 1.5 * np.sum(result["density"], (1, 2, 3)), rtol=1e-4)
+        assert not result["extrapolated"].numpy().any()
         calibration = Calibration(threshold=0.02)
         found = [
             CountingModel(lambda _, one=one: one[None], counter.stride, calibration).locate(image)

@@ -83,6 +83,23 @@ def test_images_are_ordered_by_what_the_line_through_the_anchors_cuts_off():
     assert "BEYOND          2   images whose count is beyond" in text and "SPARSITY" not in text
 
 
+@pytest.mark.parametrize(
+    "counts, verdict",
+    [
+        ([3, 4] * 6, "BIAS        -2.50   95 % interval -2.75 to -2.25, counts too few"),
+        ([0] * 12, "BIAS        +1.00   95 % interval +1.00 to +1.00, counts too many"),
+        ([0, 2] * 6, "too few or too many: not shown\n"),
+        ([4] * 9, "BIAS        -3.00   95 % interval -3.00 to -3.00, too few or too many: not shown by fewer than 10"),
+    ],
+)
+def test_the_bias_is_told_in_words(counts, verdict):
+    """Of a counter that says one person in every image."""
+    images = dataset([(IMAGE, [], count) for count in counts])
+    summary = evaluation.summarize(evaluation.evaluate(CountingModel(perfect, 8), images))
+    assert summary["bias"] == pytest.approx(1 - np.mean(counts))
+    assert verdict in format_evaluation({"dataset": "x", "split": "test", **summary})
+
+
 def test_nobody_anywhere():
     results = evaluation.evaluate(CountingModel(perfect, 8), dataset([(IMAGE, [], 0)]))
     summary = evaluation.summarize(results)

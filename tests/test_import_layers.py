@@ -13,12 +13,12 @@ ORDER = [
     {"layers", "losses", "metrics", "records"},
     {"data", "models"},
     {"methods", "labeling", "inference"},
-    {"evaluation", "comparison"},
+    {"calibration", "evaluation", "comparison"},
     {"config", "flags"},
     {"assembly", "distribution", "errors", "progress"},
     {"runs"},
     {"intervals", "training", "serving"},
-    {"commands", "train", "evaluate", "export", "predict", "compare", "select_labels"},
+    {"commands", "train", "evaluate", "calibrate", "export", "predict", "compare", "select_labels"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
@@ -74,7 +74,7 @@ def module_path(name):
 
 
 @pytest.mark.parametrize(
-    "start", ["serving/savedmodel.py", "evaluate.py", "predict.py", "export.py", "select_labels.py"]
+    "start", ["serving/savedmodel.py", "evaluate.py", "calibrate.py", "predict.py", "export.py", "select_labels.py"]
 )
 def test_what_serves_imports_nothing_that_trains(start):
     waiting, reached = [ROOT / "tfcount" / start], set()

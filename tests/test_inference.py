@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -54,8 +55,30 @@ def test_maps_that_only_rank_are_counted_by_the_line():
     found = CountingModel(ones, 8, Calibration(line, ranks=True)).predict(IMAGE)
     assert found.potential == 192 and found.count == 294 and found.extrapolated
     assert found.points is None and len(found.scores) == 0
-    points, scores = CountingModel(ones, 8, Calibration(line, ranks=True)).locate(IMAGE)
-    assert points.shape == (0, 2) and len(scores) == 0
+    with pytest.raises(
+        ValueError, match="trained to rank images: its map does not show where people are. `count` tells"
+    ):
+        CountingModel(ones, 8, Calibration(line, ranks=True)).locate(IMAGE)
+
+
+def test_several_images(tmp_path):
+    """Of different sizes, as files and as arrays; one image is a number, as before."""
+    path, small = tmp_path / "a.png", IMAGE[:40, :64]
+    cv2.imwrite(str(path), IMAGE)
+    model = CountingModel(ones, 8, Calibration(AnchorLine(slope=0.5)))
+    counts = model.count([path, str(path), small])
+    assert counts.shape == (3,) and counts.dtype == np.float64 and counts.tolist() == [96, 96, 20]
+    assert isinstance(model.count(small), float) and model.count((small,)).tolist() == [20]
+    assert model.count([]).shape == (0,) and model.predict([]) == []
+    found = model.predict([small, IMAGE], threshold=2.0)
+    assert [one.count for one in found] == [20, 96] and [one.density.shape for one in found] == [(5, 8), (12, 16)]
+    assert all(len(one.points) == 0 for one in found) and len(model.predict([small])[0].points) > 0
+
+
+@pytest.mark.parametrize("name", ["density", "locate"])
+def test_what_takes_one_image_says_so(name):
+    with pytest.raises(ValueError, match="only `count` and `predict` take several. Received: a list of 2"):
+        getattr(CountingModel(ones, 8), name)([IMAGE, IMAGE[:8]])
 
 
 @pytest.mark.parametrize(
@@ -64,6 +87,7 @@ def test_maps_that_only_rank_are_counted_by_the_line():
         Calibration(),
         Calibration(threshold=0.25, limits=(640, 480)),
         Calibration(AnchorLine(1.5, -3.0, 2.0, 90.0, 7, 1.25), limits=(0, 100), ranks=True),
+        Calibration(AnchorLine(1.2, 0.0, images=10, error=2.5)),
     ],
 )
 def test_calibrations_are_read_as_they_were_written(calibration, tmp_path):
@@ -71,7 +95,7 @@ def test_calibrations_are_read_as_they_were_written(calibration, tmp_path):
     calibration.write(path)
     assert Calibration.read(path, "Nothing.") == calibration
     with open(path) as file:
-        assert (json.load(file)["line"] is None) == (not calibration.ranks)
+        assert (json.load(file)["line"] is None) == (calibration.line == AnchorLine())
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import pathlib
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from tests.running import read, run_training, small_config, weights
-from tfcount import runs
+from tfcount import runs, training
+from tfcount.ops.anchor_line import AnchorLine
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -36,11 +38,20 @@ def test_stopped_and_resumed_equals_unbroken(run, crowds, tmp_path, stopping, ca
         np.testing.assert_allclose(entry["val_mae"], expected["val_mae"], rtol=1e-4)
 
 
-def test_a_signal_at_the_end_of_an_interval_keeps_its_validation(crowds, tmp_path, stopping):
+def test_a_signal_at_the_end_of_an_interval_keeps_its_validation(crowds, tmp_path, stopping, monkeypatch):
+    monkeypatch.setattr(training, "count_near_copies", lambda kept, held_out: (2, len(held_out.rows)))
     folder = str(tmp_path / "run")
     with stopping(4, signal.SIGTERM):
         assert run_training(small_config(crowds), folder) == 128 + signal.SIGTERM
+    # What `tfcount calibrate` writes belongs to the weights that it was fitted to, and not to the next ones.
+    stopped = runs.Run(folder)
+    for name in (runs.BEST, runs.LAST):
+        line = AnchorLine(slope=2.0, images=10)
+        dataclasses.replace(stopped.calibration(name), line=line).write(stopped.path(name[:4] + ".calibration.json"))
     assert run_training(small_config(crowds), folder, resume=True) == 0
+    assert stopped.calibration(runs.LAST).line == AnchorLine()
+    log = pathlib.Path(folder, runs.LOG).read_text()
+    assert log.count("2 of 3 held-out images are near copies of training images: validation will flatter. Hold") == 1
     entries = read(folder, "run.json")["validation"]
     assert [entry["step"] for entry in entries] == [2, 4, 6]
     assert all("val_mae" in entry for entry in entries)

@@ -16,7 +16,7 @@ from tfcount.banner import import_tensorflow
 from tfcount.flags import RUN, FlagValues, flagfiles
 
 # In the order in which people need them.
-NAMES = ("train", "evaluate", "compare", "export", "predict", "select_labels")
+NAMES = ("train", "evaluate", "compare", "calibrate", "export", "predict", "select_labels")
 
 
 class Output:

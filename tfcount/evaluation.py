@@ -9,9 +9,10 @@ import numpy as np
 import tqdm
 
 from tfcount.data.streams.evaluation import whole_images
-from tfcount.inference import CountingModel
+from tfcount.inference import CountingModel, Prediction
 from tfcount.metrics import counting, localization
 from tfcount.metrics.game import game
+from tfcount.ops.anchor_line import AnchorLine
 from tfcount.records import schema
 from tfcount.records.folder import Records, naming_damage, read_index, read_manifest
 
@@ -60,7 +61,7 @@ class ImageResult:
     Attributes:
       image_id: its id.
       ground_truth: number of people that its annotation gives.
-      predicted: the count, which is the sum of the density but for counters that were trained to rank.
+      predicted: the count, which is the sum of the density but for counters that were trained to rank or calibrated.
       potential: the sum of the density, or of the map that only ranks, which orders images also where the line through
         the anchors gives no count above 0.
       extrapolated: whether no anchor shows so few people, or so many.
@@ -98,7 +99,7 @@ def evaluate(model: CountingModel, images: Iterable[dict]) -> list[ImageResult]:
         count = float(example["count"])
         if np.isnan(count):
             continue
-        found = model.predict(example["image"].numpy(), _LOWEST_PEAK)
+        found: Prediction = model.predict(example["image"].numpy(), _LOWEST_PEAK)
         heads, boxes = example["points"].numpy(), example["boxes"].numpy()
         errors = localization = sparsity = None
         # A map that only ranks says nothing of parts of the image.
@@ -106,7 +107,9 @@ def evaluate(model: CountingModel, images: Iterable[dict]) -> list[ImageResult]:
             sparsity = float(np.mean(found.density < _EMPTY))
             # The count may be larger than the number of points: it holds heads annotated beyond the image.
             if example["labels"].numpy().decode() == schema.POINTS:
-                errors = game(found.density, heads * found.zoom, model.stride, *found.size)
+                # Where a calibration corrects the count, every part of the map has its share in that.
+                share = found.count / found.potential if found.potential > 0 else 1.0
+                errors = game(found.density * share, heads * found.zoom, model.stride, *found.size)
                 of_heads = boxes if len(boxes) == len(heads) > 0 else None
                 localization = PointsResult(found.points, found.scores, heads, of_heads)
         identity = example["id"].numpy().decode()
@@ -138,7 +141,8 @@ def evaluate_split(model: CountingModel, records: Records, localization: bool) -
       One result an image whose count is known, and the summary: `dataset` (of pictures of one's own, the name of the
       folder of records), `split`, what `summarize` gives,
       `localization` (see `summarize_localization`) if it is asked for, `mean_count_mae` where counts of training
-      images are known, and `extrapolated`, the number of counts beyond those of all anchors, of a counter that ranks.
+      images are known, `extrapolated`, the number of counts beyond those of all anchors, of a counter that ranks, and
+      `line`, with `slope`, `intercept` and `images`, of one whose counts `tfcount.calibrate` corrected.
 
     Raises:
       ValueError: if no count of the images is known, points are asked for where there are none, or a shard is
@@ -164,6 +168,9 @@ def evaluate_split(model: CountingModel, records: Records, localization: bool) -
             summary["mean_count_mae"] = mean_count_mae(train_counts, [result.ground_truth for result in results])
     if ranks:
         summary["extrapolated"] = sum(result.extrapolated for result in results)
+    elif model.calibration.line != AnchorLine():
+        line = model.calibration.line
+        summary["line"] = {"slope": line.slope, "intercept": line.intercept, "images": line.images}
     return results, summary
 
 
@@ -222,12 +229,12 @@ def summarize(results: list[ImageResult]) -> dict:
     """Computes the metrics of a set of images.
 
     Returns:
-      `images`, `mae`, `rmse`, `nae`, `mre`, `game` (levels 0 to 3, or None where an image has no points), `interval`
-      (of each metric, the bootstrap 95 % interval), `kendall_tau`, `ranking_accuracy`, `sparsity` (mean over images of
-      the share of cells with less than 0.001 people; None of maps that only rank), and the errors and the relative
-      accuracy by groups: `bias_by_count` and `bias_by_megapixels` between limits that are the same for all data, and
-      `bias_by_quantile`, groups of about as many images each by true count, whose `from` and `to` are the smallest and
-      the largest one in the group.
+      `images`, `mae`, `rmse`, `nae`, `mre`, `bias`, `game` (levels 0 to 3, or None where an image has no points),
+      `interval` (of each metric, the bootstrap 95 % interval), `kendall_tau`, `ranking_accuracy`, `sparsity` (mean over
+      images of the share of cells with less than 0.001 people; None of maps that only rank), and the errors and the
+      relative accuracy by groups: `bias_by_count` and `bias_by_megapixels` between limits that are the same for all
+      data, and `bias_by_quantile`, groups of about as many images each by true count, whose `from` and `to` are the
+      smallest and the largest one in the group.
 
     Raises:
       ValueError: if there is no result.

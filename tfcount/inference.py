@@ -1,8 +1,10 @@
 """From an image to a count and points: the one way for evaluation, validation, prediction and serving."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable
+from typing import overload
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +15,9 @@ from tfcount.ops.peaks import local_maxima
 from tfcount.ops.tiling import density_in_tiles
 from tfcount.records.files import read_json, write_json
 from tfcount.records.images import MAX_MEGAPIXELS, read_pixels
+
+_OneImage = str | os.PathLike | np.ndarray
+_Images = list | tuple
 
 # No image shows more people one by one.
 MOST_PEAKS = 50_000
@@ -27,7 +32,8 @@ class Calibration:
     """What makes a count and points of a counter's map; it belongs to the weights, and lies beside them.
 
     Attributes:
-      line: from the sum of the map to a count; of a map that is a density, the line that changes nothing.
+      line: from the sum of the map to a count; of a map that is a density, the line that changes nothing, or what
+        `tfcount.calibration` fitted.
       threshold: peaks of the density are people if they are higher, people per cell.
       limits: to what images are reduced before they are counted, longer and shorter side, pixels; 0 for no limit.
       ranks: whether the map only ranks images: its sum is a count by the line alone, and it shows nobody one by one.
@@ -40,8 +46,10 @@ class Calibration:
 
     def write(self, path: str) -> None:
         """Writes a JSON file."""
-        # JSON knows no infinity, which ends the line that changes nothing.
-        line = dataclasses.asdict(self.line) if self.ranks else None
+        line = None if self.line == AnchorLine() else dataclasses.asdict(self.line)
+        # JSON knows no infinity, which ends a line that extrapolates nowhere.
+        if line and math.isinf(self.line.highest):
+            line["highest"] = None
         write_json(path, {**dataclasses.asdict(self), "line": line})
 
     @classmethod
@@ -58,7 +66,10 @@ class Calibration:
         """
         content = read_json(path, remedy)
         try:
-            line = AnchorLine(**content["line"]) if content["ranks"] else AnchorLine()
+            line = AnchorLine()
+            if content["ranks"] or content["line"] is not None:
+                highest = content["line"]["highest"]
+                line = AnchorLine(**{**content["line"], "highest": math.inf if highest is None else highest})
             return cls(line, float(content["threshold"]), tuple(content["limits"]), content["ranks"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is no calibration ({error!r}). {remedy}") from error
@@ -71,7 +82,8 @@ class Prediction:
     Attributes:
       count: number of people, at least 0.
       extrapolated: whether no anchor shows so few people, or so many; never of a map that is a density.
-      density: `(h, w)` people per cell, of the image as the counter sees it; of a counter that ranks, its map.
+      density: `(h, w)` people per cell, of the image as the counter sees it, whose sum is the count but for the line of
+        a calibration; of a counter that ranks, its map.
       points: `(n, 2)` people, (x, y) in pixels of the image as it came, those with the highest density first; None of a
         map that only ranks. There are fewer of them than `count` says where people are nearer than two cells.
       scores: `(n,)` densities of their cells, people per cell.
@@ -105,6 +117,7 @@ class CountingModel:
     Example:
       >>> model = tfcount.load("savedmodels/sha")
       >>> model.predict("picture.jpg").count
+      >>> model.count(["one.jpg", "another.jpg"])
     """
 
     def __init__(
@@ -162,26 +175,54 @@ class CountingModel:
         """
         return self._map(self.reduce(self._pixels(image)))
 
-    def count(self, image) -> float:
-        """Returns the number of people in an image; for the argument and errors see `density`."""
+    @overload
+    def count(self, image: _OneImage) -> float: ...
+
+    @overload
+    def count(self, image: _Images) -> np.ndarray: ...
+
+    def count(self, image):
+        """Returns the number of people in an image; for the argument and errors see `density`.
+
+        Of a list of images, which may differ in size, it returns the `(n,)` numbers: one is counted after the other.
+        """
+        if isinstance(image, list | tuple):
+            return np.array([self.count(one) for one in image], np.float64)
         return self.calibration.line.count(float(self.density(image).sum(dtype=np.float64)))
 
     def locate(self, image) -> tuple[np.ndarray, np.ndarray]:
         """Returns the people in an image; for the argument and errors see `density`.
 
         Returns:
-          `(n, 2)` points and `(n,)` scores, see `Prediction`; none of a map that only ranks.
-        """
-        found = self.predict(image)
-        return np.zeros((0, 2), np.float32) if found.points is None else found.points, found.scores
+          `(n, 2)` points and `(n,)` scores, see `Prediction`.
 
-    def predict(self, image, threshold: float | None = None) -> Prediction:
+        Raises:
+          ValueError: also if the map only ranks.
+        """
+        if self.calibration.ranks:
+            raise ValueError(
+                "This counter was trained to rank images: its map does not show where people are. `count` tells how "
+                "many there are; a counter that is trained on points finds them."
+            )
+        found = self.predict(_as_rgb(image))
+        # Only a map that ranks has none.
+        return np.asarray(found.points), found.scores
+
+    @overload
+    def predict(self, image: _OneImage, threshold: float | None = None) -> Prediction: ...
+
+    @overload
+    def predict(self, image: _Images, threshold: float | None = None) -> list[Prediction]: ...
+
+    def predict(self, image, threshold=None):
         """Counts and finds the people in an image; for the image and errors see `density`.
 
         Args:
-          image: see `density`.
+          image: see `density`; of several, see `count`, it returns a list.
           threshold: peaks are higher, people per cell; that of the calibration if None.
         """
+        if isinstance(image, list | tuple):
+            return [self.predict(one, threshold) for one in image]
         image = self._pixels(image)
         seen = self.reduce(image)
         height, width = seen.shape[:2]
@@ -215,6 +256,11 @@ def _find_peaks(density, stride, threshold):
 
 def _as_rgb(image):
     """Returns an array `(height, width, 3)` or `(height, width)` as `(height, width, 3)` uint8, RGB."""
+    if isinstance(image, list | tuple):
+        raise ValueError(
+            "`image` must be one image: only `count` and `predict` take several. "
+            f"Received: a {type(image).__name__} of {len(image)}."
+        )
     image = np.asarray(image)
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, -1)

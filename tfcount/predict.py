@@ -67,6 +67,11 @@ def main(arguments: list[str], values: commands.FlagValues) -> int:
         people = {path: one["points"] for path, one in found.items()}
         write_json(os.path.join(values.output, "points.json"), people, indent=None)
         output.say(f"Written: {values.output} (overlays, counts.json, points.json: x, y, people per cell)\n")
+        if model.calibration.ranks:
+            output.say("Nobody is found one by one: this counter was trained to rank images.\n")
+        # Counts are rounded as they are shown.
+        elif any(len(one["points"]) < round(one["count"]) for one in found.values()):
+            output.say("People nearer to each other than two cells are counted, but not found one by one.\n")
     output.document({"images": found, "errors": failures})
     return 1 if failures else 0
 

@@ -196,6 +196,31 @@ class Run:
         path = _calibration_path(self.path(name))
         return self._read_calibration(path) if os.path.isfile(path) else None
 
+    def replace_calibration(self, before: Calibration, after: Calibration) -> str:
+        """Writes another calibration of the weights that `weights` tells.
+
+        It stays that of these weights: the next ones that training saves come with a calibration of their own.
+
+        Args:
+          before: what `load_counter` gave.
+          after: what takes its place.
+
+        Returns:
+          The path of the file.
+
+        Raises:
+          OSError: if it cannot be written.
+          ValueError: if the run has another calibration by now.
+        """
+        path = _calibration_path(self.weights())
+        if self._read_calibration(path) != before:
+            raise ValueError(
+                f"{path} has changed since it was read: is the run still in training? Calibrate it when that has ended."
+            )
+        with self.writing():
+            after.write(path)
+        return path
+
     def weights(self) -> str:
         """Returns the file of the best weights, or of the last ones if none were held out to choose by.
 

@@ -27,6 +27,7 @@ from tfcount.ops.density import density_map
 from tfcount.progress import OrderlyStop, Progress
 from tfcount.records import schema
 from tfcount.records.folder import Records, naming_damage, read_index, read_manifest
+from tfcount.records.near_copies import count_near_copies
 from tfcount.runs import Run
 
 # How many images TensorBoard shows.
@@ -43,11 +44,15 @@ def open_records(config: ExperimentConfig) -> tuple[Records, Records]:
 
     Raises:
       FileNotFoundError: if there are no records.
-      ValueError: if the config names none, or holds out images of which nothing is known, or all of them.
+      ValueError: if the config names none, or holds out images of which nothing is known, or all of them, or by a rule
+        that does not fit them.
     """
     if not config.data.dir:
         raise ValueError("--data_dir must name a folder of records, made by `python -m tfrecords_tools.build`.")
-    training, held_out = Records.open(config.data.dir, "train").hold_out(config.data.validation_fraction, config.seed)
+    data = config.data
+    training, held_out = Records.open(data.dir, "train").hold_out(
+        data.validation_fraction, config.seed, data.validation_by
+    )
     if held_out.rows and all(math.isnan(row.count) for row in held_out.rows):
         raise ValueError(
             f"--data_validation_fraction={config.data.validation_fraction} holds out {len(held_out.rows)} images of "
@@ -130,6 +135,9 @@ def train(config: ExperimentConfig, training: Records, held_out: Records, run: R
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             with naming_damage(training):
                 dataset = _cache_features(config, method, dataset, CACHED_CROPS * epoch, folder, notes)
+        if not saved:
+            with naming_damage(training, held_out):
+                _warn_of_near_copies(training, held_out, config.data.validation_by)
         received = _fit(config, run, notes, method, dataset, checkpoint, plan, training, held_out)
         if received and notes["steps"] < config.train.steps:
             logger.info(
@@ -216,6 +224,23 @@ def _fit(config, run, notes, method, dataset, checkpoint, plan, training, held_o
                 raise
             raise ours from error
     return stop.received
+
+
+def _warn_of_near_copies(training, held_out, rule):
+    """Warns where the validation is going to flatter: so many held-out images are near copies of training images."""
+    copies, images = count_near_copies(training, held_out)
+    # Where the last frames are held out, the first of them follows a training image.
+    if copies <= images / 4:
+        return
+    remedy = "Hold out the last frames with --data_validation_by=order, or whole cameras, scenes or days: see --help."
+    if rule:
+        remedy = "Hold out more images, or other ones, of other hours and days."
+    logger.warning(
+        "%d of %d held-out images are near copies of training images: validation will flatter. %s",
+        copies,
+        images,
+        remedy,
+    )
 
 
 def _cache_features(config, method: Method, dataset, batches, folder, notes):

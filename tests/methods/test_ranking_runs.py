@@ -92,7 +92,9 @@ class TestRun:
         assert there.count(image) == pytest.approx(here.count(image), rel=1e-4, abs=1e-3)
         module = tf.saved_model.load(f"{tmp_path}/1")
         encoded = tf.io.encode_png(image)[None]
-        assert here.calibration.ranks and there.predict(image).points is None and len(there.locate(image)[0]) == 0
+        assert here.calibration.ranks and there.predict(image).points is None
+        with pytest.raises(ValueError, match="trained to rank images"):
+            there.locate(image)
         assert np.sum(module.density(image[None])["point_mask"]) == 0
         expected = here.count(image)
         for served in (module.count(encoded), module.density(image[None])):

@@ -8,11 +8,12 @@ PREDICTED = np.array([12.0, 3.0, 10.0])
 
 
 def test_golden():
-    """Errors 2, 3, -10. MAE 15 / 3; RMSE sqrt(113 / 3); NAE (2 / 10 + 10 / 20) / 2; MRE 5 / (30 / 3)."""
+    """Errors 2, 3, -10. MAE 15 / 3; RMSE sqrt(113 / 3); NAE (2 / 10 + 10 / 20) / 2; MRE 5 / (30 / 3); bias -5 / 3."""
     assert counting.mae(TRUTH, PREDICTED) == 5
     assert counting.rmse(TRUTH, PREDICTED) == pytest.approx(np.sqrt(113 / 3))
     assert counting.nae(TRUTH, PREDICTED) == pytest.approx(0.35)
     assert counting.mre(TRUTH, PREDICTED) == pytest.approx(0.5)
+    assert counting.bias(TRUTH, PREDICTED) == pytest.approx(-5 / 3)
 
 
 def test_nobody_in_any_image():

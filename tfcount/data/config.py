@@ -5,6 +5,7 @@ import dataclasses
 import tensorflow as tf
 
 from tfcount.ops import density
+from tfcount.records import holding_out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,6 +15,9 @@ class DataConfig:
     Attributes:
       dir: folder of records, made by `python -m tfrecords_tools.build`.
       validation_fraction: share of the training images held out to choose the best checkpoint; 0 holds out none.
+      validation_by: which training images are held out: some at random if empty; "order", the last ones in the natural
+        order of their ids, for the frames of one camera; "name:PATTERN", a regular expression whose first group tells
+        cameras, scenes or days apart, of which whole ones are held out; or "attribute:NAME", whose values do.
       crop: side of the square crops, pixels; 0 trains on whole images, one a step.
       division: whole images are cut into so many parts along each side, which make the batch.
       long_side: images whose longer side is longer are reduced to it, wherever the counter is used; 0 reduces none.
@@ -26,6 +30,7 @@ class DataConfig:
 
     dir: str = ""
     validation_fraction: float = 0.1
+    validation_by: str = ""
     crop: int = 256
     division: int = 1
     long_side: int = 0
@@ -36,6 +41,11 @@ class DataConfig:
     grey: float = 0.1
 
     def __post_init__(self):
+        holding_out.check_rule(self.validation_by)
+        if self.validation_by and not self.validation_fraction:
+            raise ValueError(
+                f"--data_validation_by={self.validation_by} needs --data_validation_fraction above 0; 0 holds out none."
+            )
         for name in ("crop", "long_side", "short_side"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--data_{name} must be at least 0. Received: {getattr(self, name)}.")

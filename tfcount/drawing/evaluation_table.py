@@ -1,5 +1,8 @@
 """The text of an evaluation."""
 
+# With fewer images, a bootstrap interval is that of chance.
+_FEWEST = 10
+
 
 def format_evaluation(summary: dict) -> str:
     """Returns the metrics, one a line, with their 95 % intervals."""
@@ -12,6 +15,7 @@ def format_evaluation(summary: dict) -> str:
         lines.append(
             f"  {name.upper():<8}{summary[name]:>9.{digits}f}   95 % interval {low:.{digits}f} to {high:.{digits}f}"
         )
+    lines.append(_bias_line(summary))
     if summary["game"]:
         lines.append(f"  {'GAME':<8}{''.join(f'{value:>9.2f}' for value in summary['game'])}   levels 0 to 3")
     if summary["kendall_tau"] is not None:
@@ -25,11 +29,23 @@ def format_evaluation(summary: dict) -> str:
         lines.append(f"  {'SPARSITY':<8}{summary['sparsity']:>9.3f}   share of the cells with less than 0.001 people")
     if "extrapolated" in summary:
         lines.append(f"  {'BEYOND':<8}{summary['extrapolated']:>9}   images whose count is beyond that of all anchors")
+    if "line" in summary:
+        line = summary["line"]
+        correction = f"x {line['slope']:.3f}" + (f" {line['intercept']:+.1f}" if line["intercept"] else "")
+        lines.append(f"  {'COUNTS':<8}{correction:>9}   of the sums of densities, by {line['images']} counted images")
     if "mean_count_mae" in summary:
         lines.append(f"  {'MAE':<8}{summary['mean_count_mae']:>9.2f}   of always answering the mean count of train")
     if "localization" in summary:
         lines += _localization_lines(summary["localization"])
     return "\n".join(lines) + "\n"
+
+
+def _bias_line(summary):
+    low, high = summary["interval"]["bias"]
+    verdict = "counts too few" if high < 0 else "counts too many" if low > 0 else "too few or too many: not shown"
+    if summary["images"] < _FEWEST:
+        verdict = f"too few or too many: not shown by fewer than {_FEWEST} images"
+    return f"  {'BIAS':<8}{summary['bias']:>+9.2f}   95 % interval {low:+.2f} to {high:+.2f}, {verdict}"
 
 
 def _localization_lines(localization):

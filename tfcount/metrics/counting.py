@@ -63,7 +63,12 @@ def relative_accuracy(ground_truth, predicted):
     return np.mean(np.where(high > 0, np.maximum(low, 0) / np.where(high > 0, high, 1), 1.0), -1)
 
 
-METRICS = {"mae": mae, "rmse": rmse, "nae": nae, "mre": mre}
+def bias(ground_truth, predicted):
+    """Returns the mean of predicted - true, people an image: below 0 where counts are too low."""
+    return np.mean(predicted - ground_truth, -1)
+
+
+METRICS = {"mae": mae, "rmse": rmse, "nae": nae, "mre": mre, "bias": bias}
 
 
 def bootstrap_intervals(ground_truth, predicted, resamples=10_000, confidence=0.95, seed=0) -> dict:
@@ -81,7 +86,7 @@ def bootstrap_intervals(ground_truth, predicted, resamples=10_000, confidence=0.
     """
     generator = np.random.default_rng(seed)
     values: dict[str, list] = {name: [] for name in METRICS}
-    for images in _draws(generator, len(ground_truth), resamples):
+    for images in draws(generator, len(ground_truth), resamples):
         for name, metric in METRICS.items():
             values[name].append(metric(ground_truth[images], predicted[images]))
     tail = (1 - confidence) / 2
@@ -123,7 +128,7 @@ def paired_bootstrap(errors, baseline, resamples=10_000, confidence=0.95, seed=0
         )
     generator = np.random.default_rng(seed)
     means = []
-    for drawn in _draws(generator, images, resamples):
+    for drawn in draws(generator, images, resamples):
         count = len(drawn)
         difference = _mean_of_drawn_seeds(generator, errors, count) - _mean_of_drawn_seeds(generator, baseline, count)
         means.append(np.take_along_axis(difference, drawn, 1).mean(1))
@@ -132,7 +137,7 @@ def paired_bootstrap(errors, baseline, resamples=10_000, confidence=0.95, seed=0
     return float(low), float(high)
 
 
-def _draws(generator, images, resamples):
+def draws(generator, images, resamples):
     """Yields the resamples in parts, `(some, images)`: as many images as there are, drawn with replacement."""
     # In parts: 10,000 resamples of 10,000 images would fill the memory.
     part = max(1, 10_000_000 // max(images, 1))

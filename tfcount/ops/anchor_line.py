@@ -11,7 +11,7 @@ class AnchorLine:
     """The line from the potential of an image, the sum of its map, to a count: `max(0, slope * sum + intercept)`.
 
     Source: "Glance to Count", section 3.4 and "Anchoring Mapping" of section 4.1. A counter that was trained with
-    counts or points has the line that changes nothing.
+    counts or points has the line that changes nothing, but where `tfcount.calibration` fitted another.
 
     Attributes:
       slope: people for each unit of the sum.

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfcount.records import schema, shards
+from tfcount.records import holding_out, schema, shards
 from tfcount.records.files import decode_text, path_in, read_bytes
 from tfcount.records.manifest import INDEX, LABEL_KEYS, MANIFEST, difference, read_manifest, split_of
 
@@ -158,18 +158,20 @@ class Records:
         ids = [] if self.complete else sorted(row.id for row in self.rows)
         return hashlib.sha256(json.dumps([stated, ids], sort_keys=True).encode()).hexdigest()
 
-    def hold_out(self, fraction: float, seed: int) -> tuple["Records", "Records"]:
-        """Splits off a part at random.
+    def hold_out(self, fraction: float, seed: int, rule: str = "") -> tuple["Records", "Records"]:
+        """Splits off a part: at random, the last images, or whole groups.
 
         Args:
-          fraction: of the images to hold out, 0 (none) to below 1; rounded to whole images, at least one unless 0.
+          fraction: of the images to hold out, 0 (none) to below 1; rounded to whole images, at least one unless 0, or
+            down to whole groups, at least one.
           seed: equal seeds give equal parts.
+          rule: which images, see `holding_out.check_rule`; at random if empty.
 
         Returns:
           The images kept and the images held out.
 
         Raises:
-          ValueError: if no image would be kept.
+          ValueError: if no image would be kept, or the rule is not legal or does not fit the images.
         """
         if not 0 <= fraction < 1:
             raise ValueError(f"--data_validation_fraction must be at least 0 and below 1. Received: {fraction}.")
@@ -178,8 +180,8 @@ class Records:
             raise ValueError(
                 f"--data_validation_fraction={fraction} leaves no image to train on: the split has {len(self.rows)}."
             )
-        ids = sorted(row.id for row in self.rows)
-        chosen = {ids[index] for index in np.random.default_rng(seed).permutation(len(ids))[:held_out]}
+        ids = [row.id for row in self.rows]
+        chosen = holding_out.choose(ids, held_out, seed, rule, self._attributes)
         return self.select({*ids} - chosen), self.select(chosen)
 
     def serialized(self) -> tf.data.Dataset:
@@ -240,6 +242,18 @@ class Records:
         if sum(sum(part.wanted) for part in parts) != len(wanted):
             raise ValueError(f"{os.path.join(self.folder, INDEX)} has changed since it was opened: start again.")
         return parts
+
+    def read(self, positions: Sequence[int]) -> Iterator[bytes]:
+        """Yields the serialized records at some positions in `rows`; for errors see `at`."""
+        wanted = tf.constant(list(positions), tf.int64)
+        return self.at(tf.data.Dataset.from_tensor_slices(wanted)).as_numpy_iterator()
+
+    def _attributes(self):
+        """Returns the attributes of each image, by id."""
+        ids = [row.id for row in self.rows]
+        examples = map(tf.train.Example.FromString, self.read(range(len(ids))))
+        texts = [example.features.feature["attributes"].bytes_list.value[0] for example in examples]
+        return {identity: json.loads(text) for identity, text in zip(ids, texts, strict=True)}
 
 
 def disagreements(split: str, stated: dict, rows: Sequence[IndexRow]) -> Iterator[str]:

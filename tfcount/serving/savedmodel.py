@@ -32,7 +32,7 @@ class CountingModule(tf.Module):
     A counter that was trained to rank images gives a map that is no density: it may be negative, and the count is
     `max(0, slope * sum + intercept)`, by the line through its anchors. `extrapolated` tells that no anchor has so few
     people, or so many. There are no points: the map does not show where people are. Of other counters `extrapolated` is
-    always false.
+    always false, and the count is the sum of the density, times a factor, or by a line, where the run was calibrated.
 
     Images are reduced to the limits of the calibration; the cells of the density are then those of the reduced image,
     the points are in pixels of the image as it came.
