@@ -1,5 +1,6 @@
 import functools
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -111,6 +112,14 @@ def test_interrupt(data, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("tfcount.records.images.read_encoded", interrupt)
     assert call("--dataset=folder", f"--input={data}", f"--output={tmp_path}/out") == 130
     assert "out.partial keeps the finished shards: the same command goes on" in capsys.readouterr().err
+
+
+def test_images_that_are_too_large(data, tmp_path, capsys):
+    arguments = ["--dataset=folder", f"--input={data}", f"--output={tmp_path}/out"]
+    assert call(*arguments, "--max_megapixels=0.0001") == 1
+    assert re.search(r"Error: .*\.png cannot be read.*has 12 x 9 pixels, more than 0.0001 meg", capsys.readouterr().err)
+    assert call(*arguments, "--max_megapixels=1000") == 1
+    assert "max_megapixels must be above 0 and at most 500" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
