@@ -89,8 +89,10 @@ def read_dots(path: str) -> tuple[np.ndarray, int, int]:
       The points (n, 2) as (x, y), the height and the width of the image of dots.
 
     Raises:
-      ValueError: if the file is no image.
+      ValueError: if the file is no image, or damaged.
     """
+    # Decoded by TensorFlow before: for a part of a PNG that claims to be long, OpenCV takes as much memory.
+    images.read_encoded(path)
     pixels = images.decode_file(files.read_bytes(path), path)
     red = pixels if pixels.ndim == 2 else pixels[..., 2]  # OpenCV orders blue, green, red.
     rows, columns = np.nonzero(red)

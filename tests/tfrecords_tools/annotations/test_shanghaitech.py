@@ -144,5 +144,6 @@ def test_shanghaitech_without_images(tmp_path):
     save_shanghaitech(tmp_path)
     for number in (1, 2):
         os.remove(tmp_path / f"test_data/images/IMG_{number}.jpg")
+        os.remove(tmp_path / f"test_data/ground_truth/GT_IMG_{number}.mat")
     with pytest.raises(FileNotFoundError, match=r"test_data/images holds no images"):
         shanghaitech.read(str(tmp_path), "A")

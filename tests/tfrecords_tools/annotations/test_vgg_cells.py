@@ -49,11 +49,31 @@ def test_vgg_cells_errors(tmp_path):
     with pytest.raises(ValueError, match=r"001dots\.png is 24 x 16 pixels.*001cell\.png 24 x 5"):
         vgg_cells.read(str(tmp_path))["train"][0].load()
     (tmp_path / "001dots.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"001dots\.png cannot be decoded"):
+    with pytest.raises(ValueError, match=r"001dots\.png is empty. Copy it again"):
         vgg_cells.read_dots(str(tmp_path / "001dots.png"))
     os.remove(tmp_path / "100dots.png")
     with pytest.raises(FileNotFoundError, match=r"100dots\.png is missing"):
         vgg_cells.read(str(tmp_path))
     save_cells(tmp_path, ["100", "201"])
     with pytest.raises(ValueError, match=r"201cell\.png"):
+        vgg_cells.read(str(tmp_path))
+
+
+def test_vgg_cells_dots_that_ask_for_memory(tmp_path):
+    """A part of a PNG claims to have 3.4 gigabytes."""
+    save_cells(tmp_path)
+    path = tmp_path / "001dots.png"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IDAT") - 4] = 205
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"001dots\.png cannot be decoded by TensorFlow: it is damaged"):
+        vgg_cells.read_dots(str(path))
+
+
+@pytest.mark.parametrize(
+    ("remaining", "message"), [(["001"], "no image of split 'test'"), (["101"], "of split 'train'")]
+)
+def test_vgg_cells_of_one_split(tmp_path, remaining, message):
+    save_cells(tmp_path, remaining)
+    with pytest.raises(FileNotFoundError, match=f"{message}: copy all 200 images"):
         vgg_cells.read(str(tmp_path))
