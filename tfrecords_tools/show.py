@@ -19,6 +19,7 @@ import tqdm
 from absl import flags
 
 from tfcount.records import schema
+from tfcount.records.files import write_file
 from tfcount.records.folder import LABEL_KEYS, IndexRow, read_index, read_manifest
 from tfcount.records.labels import KINDS, PointsLabel, RegionsLabel, read_labels
 from tfrecords_tools import commands
@@ -260,8 +261,7 @@ def _write_picture(path: str, picture: np.ndarray) -> None:
         encoded = cv2.imencode(os.path.splitext(path)[1] or path, picture)[1]
     except cv2.error:
         raise ValueError(f"--out must end in .png or .jpg. Received: {path!r}.") from None
-    with open(path, "wb") as file:
-        file.write(encoded.tobytes())
+    write_file(path, encoded.tobytes())
 
 
 if __name__ == "__main__":

@@ -5,18 +5,23 @@ import datetime
 import hashlib
 import numbers
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import tensorflow as tf
 
-from tfcount.records import schema
+from tfcount.records import lock, schema
 from tfcount.records.files import write_json
 from tfcount.records.folder import LABEL_KEYS, MANIFEST, read_index, read_manifest
 
 # How the number of objects in image `id_a` compares with that in image `id_b`.
 RELATIONS = ("greater", "less", "close")
+
+# How long another process may change labels of the same records, seconds, and what the file of labels is called then.
+PATIENCE = 60.0
+TEMPORARY = "labels.tfcount.writing"
 
 # What 32 bits hold.
 _MOST = float(np.finfo(np.float32).max)
@@ -178,40 +183,80 @@ def read_labels(folder: str, split: str, kind: type[Kind]) -> list[Kind]:
 def write_labels(folder: str, split: str, kind: type[Kind], labels: Iterable[Kind]) -> None:
     """Keeps labels of a split beside its images, in place of those of the same kind that were there.
 
-    The manifest names the file; what it named before is removed when it names the new one.
+    For arguments and errors see `update_labels`; `labels` are all of this kind.
+    """
+    labels = list(labels)
+    update_labels(folder, split, kind, lambda before: labels)
+
+
+def update_labels(
+    folder: str, split: str, kind: type[Kind], update: Callable[[list[Kind]], Iterable[Kind]]
+) -> tuple[list[Kind], list[Kind]]:
+    """Makes new labels of a split of those that are kept beside its images, and keeps them in their place.
+
+    Meanwhile no other process changes labels of these records, so that nothing that is added is lost. The manifest
+    names the file; what it named before is removed when it names the new one.
 
     Args:
       folder: of the records.
       split: whose images the labels are of.
       kind: of the labels; those of other kinds stay.
-      labels: all of this kind.
+      update: the labels of this kind that are kept -> all that are kept from now on. If it raises an error, nothing is
+        changed.
+
+    Returns:
+      The labels of this kind before and after.
 
     Raises:
       FileNotFoundError: if there are no records in the folder.
+      BlockingIOError: if another process changes them, and does not end.
       OSError: if the file cannot be written.
       ValueError: if the records have no such split, a label is of another kind, holds what it must not, or names an
-        image that the split has not, or the file of the labels of other kinds is missing or damaged.
+        image that the split has not, or the file of labels is missing or damaged.
     """
-    ids = {row.id for row in read_index(folder, split)}
-    labels = list(labels)
-    for label in labels:
-        if not isinstance(label, kind):
-            raise ValueError(f"`labels` must be of the kind {kind.__name__}. Received: {label!r}.")
-        label.check()
-        unknown = set(label.images()) - ids
-        if unknown:
-            raise ValueError(f"Split {split!r} of the records in {folder!r} has no image {min(unknown)!r}.")
-    others = [label for label in _read_all(folder, split) if not isinstance(label, kind)]
-    order = list(KINDS.values())
-    everything = sorted([*others, *labels], key=lambda label: order.index(type(label)))
+    # Of no records, this says so at once.
+    read_index(folder, split)
+    with changing(folder):
+        ids = {row.id for row in read_index(folder, split)}
+        kept = _read_all(folder, split)
+        before = [cast(Kind, label) for label in kept if isinstance(label, kind)]
+        after = list(update(before))
+        for label in after:
+            if not isinstance(label, kind):
+                raise ValueError(f"`labels` must be of the kind {kind.__name__}. Received: {label!r}.")
+            label.check()
+            unknown = set(label.images()) - ids
+            if unknown:
+                raise ValueError(f"Split {split!r} of the records in {folder!r} has no image {min(unknown)!r}.")
+        others: list[Label] = [label for label in kept if not isinstance(label, kind)]
+        order = list(KINDS.values())
+        _replace_labels(folder, split, sorted([*others, *after], key=lambda label: order.index(type(label))))
+    return before, after
+
+
+def changing(folder: str) -> contextlib.AbstractContextManager[None]:
+    """Gives the lock of records, which is held while their labels are changed, or they are replaced as a whole."""
+    path = os.path.join(folder, lock.NAME)
+    return lock.locked(path, f"changing the records in {folder!r}", PATIENCE, in_place=True)
+
+
+def is_labels_file(path: str) -> bool:
+    """Returns whether a file was written as one of labels: its name holds the beginning of its SHA-256."""
+    match = re.fullmatch(r".+-labels-([0-9a-f]{12})\.tfrecord", os.path.basename(path))
+    return match is not None and _sha256(path).startswith(match[1])
+
+
+def _replace_labels(folder: str, split: str, labels: Sequence[Label]) -> None:
     manifest = read_manifest(folder)
     stated = manifest["splits"][split]
     before = {stated.pop(key)["path"] for key in LABEL_KEYS if key in stated}
-    if everything:
-        stated["labels"] = _write_file(folder, split, everything)
-        before -= {stated["labels"]["path"]}
+    if labels:
+        stated["labels"] = _write_file(folder, split, labels)
     write_json(os.path.join(folder, MANIFEST), manifest)
-    for path in before:
+    # Also of a process that was killed before the manifest named its file, or ceased to name that of before.
+    named = {one[key]["path"] for one in manifest["splits"].values() for key in LABEL_KEYS if key in one}
+    left = {name for name in {*os.listdir(folder)} - named if is_labels_file(os.path.join(folder, name))}
+    for path in (before | left) - named:
         with contextlib.suppress(FileNotFoundError):
             os.remove(os.path.join(folder, path))
 
@@ -274,11 +319,21 @@ def _values(name: str, column: Any) -> list:
 
 
 def _read_all(folder: str, split: str) -> list[Label]:
-    splits = read_manifest(folder)["splits"]
-    if split not in splits:
-        raise ValueError(f"The records in {folder!r} have no split {split!r}; they have {sorted(splits)}.")
-    files = [splits[split][key] for key in LABEL_KEYS if key in splits[split]]
-    return [label for stated in files for label in _read_file(os.path.join(folder, stated["path"]), stated["records"])]
+    while True:
+        splits = read_manifest(folder)["splits"]
+        if split not in splits:
+            raise ValueError(f"The records in {folder!r} have no split {split!r}; they have {sorted(splits)}.")
+        files = [splits[split][key] for key in LABEL_KEYS if key in splits[split]]
+        try:
+            return [
+                label
+                for stated in files
+                for label in _read_file(os.path.join(folder, stated["path"]), stated["records"])
+            ]
+        except ValueError:
+            # Another process may have replaced the file meanwhile.
+            if read_manifest(folder)["splits"] == splits:
+                raise
 
 
 def _read_file(path: str, number: int) -> list[Label]:
@@ -297,13 +352,12 @@ def _read_file(path: str, number: int) -> list[Label]:
 
 def _write_file(folder: str, split: str, labels: Sequence[Label]) -> dict[str, Any]:
     """Writes the file of the labels of a split, and returns what the manifest says of it."""
-    temporary = os.path.join(folder, "labels.writing")
+    temporary = os.path.join(folder, TEMPORARY)
     try:
         with tf.io.TFRecordWriter(temporary) as writer:
             for label in labels:
                 writer.write(serialize(label))
-        with open(temporary, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _sha256(temporary)
         name = f"{split}-labels-{digest[:12]}.tfrecord"
         stated = {"path": name, "records": len(labels), "bytes": os.path.getsize(temporary), "sha256": digest}
         os.replace(temporary, os.path.join(folder, name))
@@ -313,6 +367,11 @@ def _write_file(folder: str, split: str, labels: Sequence[Label]) -> dict[str, A
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
     return stated
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _checked(name: str, values: Any, columns: int, image: str) -> np.ndarray:
