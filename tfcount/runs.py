@@ -361,7 +361,8 @@ def environment(counter: Counter) -> dict[str, Any]:
 
 def _temporary_path(path):
     """Returns what a file is called while it is written, with its ending, by which Keras goes."""
-    return os.path.join(os.path.dirname(path), f"tfcount-writing-{os.path.basename(path)}")
+    folder, name = os.path.split(path)
+    return os.path.join(folder, name.replace(".", ".tfcount-writing.", 1))
 
 
 def _calibration_path(weights):
