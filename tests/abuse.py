@@ -123,10 +123,13 @@ class Command:
         self.begin()
         start, process = time.monotonic(), launch(self.arguments())
         first = self.wait_for_work(process)
+        while process.poll() is None and is_locked(self.home):
+            time.sleep(0.002)
+        self.work = time.monotonic() - first
         code, said = end(process)
         if code:
             raise SystemExit(f"{self.name} fails unharmed:\n{said}")
-        self.seconds, self.work = time.monotonic() - start, time.monotonic() - first
+        self.seconds = time.monotonic() - start
 
     def wait_for_work(self, process) -> float:
         """Waits until the command takes its lock; returns when."""
