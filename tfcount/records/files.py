@@ -25,8 +25,8 @@ def write_file(path: str, content: str | bytes) -> None:
       path: of the file.
       content: text, which is encoded as UTF-8, or bytes.
     """
-    with _written(path, content) as temporary, replacing(path, temporary):
-        pass
+    with _written(path, content) as temporary:
+        os.replace(temporary, path)
 
 
 def create_file(path: str, content: str | bytes) -> None:

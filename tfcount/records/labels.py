@@ -330,7 +330,7 @@ def _read_all(folder: str, split: str) -> list[Label]:
                 for stated in files
                 for label in _read_file(os.path.join(folder, stated["path"]), stated["records"])
             ]
-        except ValueError:
+        except (FileNotFoundError, ValueError):
             # Another process may have replaced the file meanwhile.
             if read_manifest(folder)["splits"] == splits:
                 raise
