@@ -6,7 +6,16 @@ BENCHMARKS := $(filter-out benchmarks/measuring.py benchmarks/supervised.py, $(s
 DEMO_PICTURES := test_00002 test_00029 test_00040
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test fuzz lint docs bench test-gpu clean
+# Folders that `make demo` fills; those without its mark are somebody's own, and stay.
+DEMO_FOLDERS := runs/demo savedmodels/demo
+DEMO_MARK := .made-by-make-demo
+define remove_demo
+	@for folder in $(DEMO_FOLDERS); do if [ -e $$folder ] && [ ! -e $$folder/$(DEMO_MARK) ]; then \
+		echo "$$folder was not made by make demo: move it away."; exit 1; fi; done
+	rm -rf $(DEMO_FOLDERS)
+endef
+
+.PHONY: help demo test fuzz lint docs bench abuse test-gpu clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +25,7 @@ help:
 	@echo "make lint   ruff and mypy"
 	@echo "make docs   the documentation, with all its links checked: docs/_build/html/index.html"
 	@echo "make bench  every claim about speed or memory: adds PyTorch, about 10 minutes"
+	@echo "make abuse  kills commands at random moments, and starts two at once: about 10 minutes on 2 cores"
 	@echo "make test-gpu  what needs a graphics card"
 	@echo "make clean  remove the virtual environment, the demo's outputs and the documentation that was built"
 
@@ -28,7 +38,8 @@ $(VENV)/.installed: setup.cfg setup.py pyproject.toml constraints.txt
 # From nothing to counts in new pictures: crowds are rendered, a counter is trained on them, measured on crowds that it
 # has not seen, exported and used.
 demo: $(VENV)/.installed data/demo/manifest.json
-	rm -rf runs/demo savedmodels/demo
+	$(remove_demo)
+	mkdir -p $(DEMO_FOLDERS) && touch $(addsuffix /$(DEMO_MARK),$(DEMO_FOLDERS))
 	$(BIN)/python -m tfcount.train --flagfile=configs/studies/demo/demo.flags --model_dir=runs/demo
 	$(BIN)/python -m tfcount.evaluate --model_dir=runs/demo
 	$(BIN)/python -m tfcount.export --model_dir=runs/demo --output=savedmodels/demo
@@ -71,9 +82,16 @@ $(VENV)/.bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,bench]"
 	@touch $@
 
+# No part of the tests: it takes long, and the moments at which it kills differ with the machine.
+abuse: $(VENV)/.installed
+	$(BIN)/python tests/abuse.py
+
 test-gpu: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,gpu]"
 	$(BIN)/python -m pytest -q -m gpu
 
 clean:
-	rm -rf $(VENV) runs/demo data/demo savedmodels/demo docs/_build docs/generated
+	$(remove_demo)
+	@if [ -e data/demo ] && ! grep -q '"dataset": "synthetic"' data/demo/manifest.json; then \
+		echo "data/demo was not made by make demo: move it away."; exit 1; fi
+	rm -rf $(VENV) data/demo docs/_build docs/generated

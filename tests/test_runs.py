@@ -3,16 +3,18 @@ import errno
 import json
 import os
 import pathlib
+import re
 import shutil
 
 import pytest
 
 import tfcount
+from tests.killing import contents, killed_everywhere
 from tests.running import read, run_training, small_config
 from tfcount import runs
 from tfcount.inference import Calibration
 from tfcount.models import build_counter
-from tfcount.records import files
+from tfcount.records import files, lock
 from tfcount.runs import Run
 
 
@@ -110,3 +112,70 @@ class TestWeightsAndTheirCalibration:
         files.write_json(os.path.join(folder, "run.json"), notes)
         assert run_training(small_config(crowds), folder, resume=True) == 0
         assert Run(folder).load_counter()
+
+
+class TestTwoAtOnce:
+    def test_a_second_training_is_told_of_the_first(self, run, crowds, tmp_path):
+        folder = str(shutil.copytree(run, tmp_path / "run"))
+        before = contents(tmp_path)
+        message = rf"tfcount.lock is held by process {os.getpid()} on .*, training in '{re.escape(folder)}' since "
+        with Run(folder).locked():
+            for resume in (False, True):
+                with pytest.raises(BlockingIOError, match=message):
+                    run_training(small_config(crowds), folder, resume)
+        assert contents(tmp_path) == before
+
+    def test_a_lock_is_no_run(self, crowds, tmp_path):
+        """One that is left by a process which was killed before it wrote anything."""
+        (tmp_path / lock.NAME).touch()
+        assert not Run(str(tmp_path)).exists()
+        with pytest.raises(FileNotFoundError, match="--resume: .* holds no run"):
+            run_training(small_config(crowds), str(tmp_path), resume=True)
+        assert os.listdir(tmp_path) == []
+
+    def test_a_training_that_cannot_begin_leaves_no_folder(self, crowds, tmp_path):
+        with pytest.raises(FileNotFoundError, match="holds no run"):
+            run_training(small_config(crowds), str(tmp_path / "a" / "run"), resume=True)
+        assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["labels.json", "run.json", "best.weights.h5", "last.calibration.json"])
+def test_files_of_the_user_are_not_written_over(crowds, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    (tmp_path / "thesis.txt").write_text("mine")
+    before = contents(tmp_path)
+    with pytest.raises(FileExistsError, match=rf"{name} would be written over: move it away, or choose another"):
+        run_training(small_config(crowds), str(tmp_path))
+    assert contents(tmp_path) == before
+
+
+class Weights:
+    """In place of a counter: its weights are one word."""
+
+    variables = ()
+
+    def __init__(self, word):
+        self.word = word
+
+    def save_weights(self, path):
+        assert path.endswith(".weights.h5")
+        pathlib.Path(path).write_text(self.word)
+
+
+def test_killed_while_weights_are_saved(tmp_path):
+    """The weights are whole, and have a calibration only if it is theirs; what is left goes when training begins."""
+    kept, foreign = Run(str(tmp_path)), tmp_path / "last.writing.weights.h5"
+    foreign.write_text("mine")
+    before, after = (Weights("before"), Calibration(threshold=0.25)), (Weights("after"), Calibration(threshold=0.5))
+    kept.save_weights(runs.LAST, *before)
+    kills = 0
+    for _ in killed_everywhere(lambda: kept.save_weights(runs.LAST, *after)):
+        kills += 1
+        word = (tmp_path / runs.LAST).read_text()
+        assert kept.calibration(runs.LAST) in (None, {"before": before[1], "after": after[1]}[word])
+        files.remove_abandoned.cache_clear()
+        with kept.locked():
+            kept.save_weights(runs.LAST, *before)
+        assert sorted(os.listdir(tmp_path)) == ["last.calibration.json", runs.LAST, foreign.name]
+        assert foreign.read_text() == "mine"
+    assert kills > 3

@@ -37,6 +37,7 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
     from tfcount import comparison, evaluation
     from tfcount.drawing.evaluation_figure import draw_evaluation
     from tfcount.drawing.evaluation_table import format_evaluation
+    from tfcount.records import lock
     from tfcount.records.files import write_file, write_json
     from tfcount.records.folder import Records
     from tfcount.runs import Run
@@ -49,10 +50,13 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
     # What was measured elsewhere must not replace the evaluation of the run's own test images.
     own = os.path.abspath(records.folder) == os.path.abspath(own_dir) and values.split == "test"
     folder = values.output or (run.folder if own else run.path(f"{summary['dataset']}_{values.split}"))
-    write_file(os.path.join(folder, comparison.PREDICTIONS), comparison.predictions_csv(results))
     picture = draw_evaluation(results, summary, evaluation.largest_errors(model, results, records))
-    write_file(os.path.join(folder, "evaluation.png"), picture)
-    write_json(os.path.join(folder, "evaluation.json"), summary)
+    # Not that of a training, which may go on.
+    path = os.path.join(folder, f"evaluation.{lock.NAME}")
+    with lock.locked(path, f"writing an evaluation to {folder!r}", patience=60):
+        write_file(os.path.join(folder, comparison.PREDICTIONS), comparison.predictions_csv(results))
+        write_file(os.path.join(folder, "evaluation.png"), picture)
+        write_json(os.path.join(folder, "evaluation.json"), summary)
     output.say(format_evaluation(summary))
     output.say(f"Written: {folder} (evaluation.json, predictions.csv, evaluation.png)\n")
     output.document(summary)

@@ -27,7 +27,7 @@ def main(arguments: list[str], values: commands.FlagValues) -> int:
 
     import tfcount
     from tfcount.drawing.overlays import draw_overlay, encode_overlay, overlay_names
-    from tfcount.records import images
+    from tfcount.records import images, lock
     from tfcount.records.files import write_file, write_json
 
     if not arguments:
@@ -63,9 +63,11 @@ def main(arguments: list[str], values: commands.FlagValues) -> int:
     if len(counts) > 1:
         output.say(f"{f'{len(counts)} images':<{width}}  {sum(counts.values()):>10.1f}\n")
     if values.output:
-        write_json(os.path.join(values.output, "counts.json"), counts)
         people = {path: one["points"] for path, one in found.items()}
-        write_json(os.path.join(values.output, "points.json"), people, indent=None)
+        # Both are of the same pictures.
+        with lock.locked(os.path.join(values.output, lock.NAME), f"writing counts to {values.output!r}", patience=60):
+            write_json(os.path.join(values.output, "counts.json"), counts)
+            write_json(os.path.join(values.output, "points.json"), people, indent=None)
         output.say(f"Written: {values.output} (overlays, counts.json, points.json: x, y, people per cell)\n")
         if model.calibration.ranks:
             output.say("Nobody is found one by one: this counter was trained to rank images.\n")

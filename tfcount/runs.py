@@ -21,6 +21,7 @@ from tfcount import assembly, distribution, flags
 from tfcount.config import ExperimentConfig
 from tfcount.inference import Calibration, CountingModel
 from tfcount.models.counter import Counter
+from tfcount.records import lock
 from tfcount.records.files import read_json, replacing, write_file, write_json
 
 FLAGS = "run.flags"
@@ -89,12 +90,31 @@ class Run:
             )
         return notes
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lets one training at a time write the run.
+
+        Raises:
+          BlockingIOError: if another process trains there; the message names it.
+        """
+        with lock.locked(self.path(lock.NAME), f"training in {self.folder!r}"):
+            for name in (BEST, LAST):
+                for path in (self.path(name), _calibration_path(self.path(name))):
+                    # What a process was writing when it was killed.
+                    with contextlib.suppress(FileNotFoundError):
+                        os.remove(_temporary_path(path))
+            yield
+
     def check_free(self) -> None:
-        """Raises FileExistsError if the folder holds a run already."""
+        """Raises FileExistsError if the folder holds a run already, or files that a run would write over."""
         if self.exists():
             raise FileExistsError(
                 f"{self.folder!r} holds a run already: add --resume to go on with it, or choose another --model_dir."
             )
+        weights = (self.path(BEST), self.path(LAST))
+        ours = (self.path(NOTES), self.path(LABELS), *weights, *map(_calibration_path, weights))
+        for path in filter(os.path.lexists, ours):
+            raise FileExistsError(f"{path} would be written over: move it away, or choose another --model_dir.")
 
     def check_same(self, config: ExperimentConfig, fingerprint: str) -> None:
         """Checks that a run can go on.
@@ -175,8 +195,8 @@ class Run:
         calibrated = _calibration_path(path)
         with (
             self.writing(),
-            replacing(calibrated, f"{calibrated}.writing") as beside,
-            replacing(path, path.removesuffix(".weights.h5") + ".writing.weights.h5") as temporary,
+            replacing(calibrated, _temporary_path(calibrated)) as beside,
+            replacing(path, _temporary_path(path)) as temporary,
         ):
             self.check_space(counter.variables)
             counter.save_weights(temporary)
@@ -362,6 +382,12 @@ def environment(counter: Counter) -> dict[str, Any]:
         },
         "parameters": int(sum(np.prod(weight.shape) for weight in counter.weights)),
     }
+
+
+def _temporary_path(path):
+    """Returns what a file is called while it is written, with its ending, by which Keras goes."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, name.replace(".", ".tfcount-writing.", 1))
 
 
 def _calibration_path(weights):

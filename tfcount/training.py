@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import shlex
-import shutil
 import time
 from typing import Any
 
@@ -25,7 +24,7 @@ from tfcount.methods import METHODS
 from tfcount.methods.method import Method, Plan
 from tfcount.ops.density import density_map
 from tfcount.progress import OrderlyStop, Progress
-from tfcount.records import schema
+from tfcount.records import schema, temporary
 from tfcount.records.folder import Records, naming_damage, read_index, read_manifest
 from tfcount.records.near_copies import count_near_copies
 from tfcount.runs import Run
@@ -75,12 +74,18 @@ def train(config: ExperimentConfig, training: Records, held_out: Records, run: R
       0 when training is complete, 128 + the number of the signal that stopped it otherwise.
 
     Raises:
-      FileExistsError: if the folder holds a run and `resume` is not set.
+      BlockingIOError: if another process trains in this folder.
+      FileExistsError: if the folder holds a run, or files that it would write over, and `resume` is not set.
       FileNotFoundError: if there is nothing to resume.
       ValueError: if the run to resume has other flags or data, or devices, records and config do not fit together.
       FloatingPointError: if a loss or a gradient is not finite.
       OSError: if the run cannot be written.
     """
+    with run.locked():
+        return _train(config, training, held_out, run, resume)
+
+
+def _train(config, training, held_out, run, resume):
     fingerprint = training.fingerprint()
     if resume:
         run.check_same(config, fingerprint)
@@ -132,7 +137,7 @@ def train(config: ExperimentConfig, training: Records, held_out: Records, run: R
     with run.logging(), contextlib.ExitStack() as stack:
         if config.cache_features and method.steps < config.train.steps:
             folder = run.path(runs.FEATURES)
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.callback(temporary.remove, folder)
             with naming_damage(training):
                 dataset = _cache_features(config, method, dataset, CACHED_CROPS * epoch, folder, notes)
         if not saved:

@@ -19,7 +19,7 @@ import tqdm
 from absl import flags
 
 from tfcount.records import schema
-from tfcount.records.files import path_in
+from tfcount.records.files import path_in, write_file
 from tfcount.records.folder import IndexRow, disagreements, read_index
 from tfcount.records.labels import KINDS, PointsLabel, RegionsLabel, read_labels
 from tfcount.records.manifest import difference, hash_file, read_manifest
@@ -308,8 +308,7 @@ def _write_picture(path: str, picture: np.ndarray) -> None:
         encoded = cv2.imencode(os.path.splitext(path)[1] or path, picture)[1]
     except cv2.error:
         raise ValueError(f"--out must end in .png or .jpg. Received: {path!r}.") from None
-    with open(path, "wb") as file:
-        file.write(encoded.tobytes())
+    write_file(path, encoded.tobytes())
 
 
 if __name__ == "__main__":

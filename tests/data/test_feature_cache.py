@@ -2,9 +2,11 @@ import itertools
 import os
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfcount.data.feature_cache import cache_features
+from tfcount.records import temporary
 
 
 def batches(count):
@@ -35,7 +37,7 @@ def test_each_round_has_every_batch_with_its_features(tmp_path):
         small, large = step["image"]
         assert small.dtype == large.dtype == tf.float16
         np.testing.assert_array_equal(small[:, 0, 0, 0], step["count"] + 0.5)
-    assert sorted(os.listdir(tmp_path / "features")) == ["0.npy", "1.npy"]
+    assert sorted(os.listdir(tmp_path / "features")) == ["0.npy", "1.npy", temporary.MARKER]
 
 
 def test_values_beyond_float16_are_cut_to_its_largest(tmp_path):
@@ -48,3 +50,10 @@ def test_order_goes_on_at_any_position(tmp_path):
         return [step["count"].numpy()[0] for step in itertools.islice(cache(tmp_path, start), number)]
 
     assert counts(0, 12)[7:] == counts(7, 5)
+
+
+def test_a_folder_of_the_user_is_left_alone(tmp_path):
+    (tmp_path / "0.npy").write_text("mine")
+    with pytest.raises(FileExistsError, match="is in the way"):
+        cache_features(tf.data.Dataset.range(1), 1, lambda image: (image,), str(tmp_path), 0, 0)
+    assert (tmp_path / "0.npy").read_text() == "mine"

@@ -81,3 +81,16 @@ class TestMerge:
         kept = [PairLabel("a.jpg", "b.jpg", "greater", "counts", self.NOON)]
         merged = questions.merge(kept, [PairLabel("a.jpg", "b.jpg", "greater", "human")], self.EVENING)
         assert merged == [PairLabel("a.jpg", "b.jpg", "greater", "human", self.EVENING)]
+
+
+@pytest.mark.parametrize("kind", ["pairs", "images"])
+def test_files_that_may_hold_answers_are_not_written_over(tmp_path, kind):
+    """Neither those that another process wrote after somebody looked."""
+    path = tmp_path / "questions.csv"
+    path.write_text("image_a,image_b,relation\na.jpg,b.jpg,greater\n")
+    with pytest.raises(FileExistsError, match=r"questions\.csv exists already: .* Give another name"):
+        if kind == "pairs":
+            questions.write_questions(str(path), np.array([[0, 1]]), IDS)
+        else:
+            questions.write_images_to_count(str(path), [], np.array([], int))
+    assert "greater" in path.read_text() and len(list(tmp_path.iterdir())) == 1

@@ -4,12 +4,15 @@ import json
 import os
 import pathlib
 import shutil
+import threading
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcount.records import schema
+from tests.killing import contents, killed_everywhere
+from tfcount.records import lock, schema
+from tfcount.records.files import remove_abandoned
 from tfcount.records.folder import Records, read_index
 from tfcount.records.labels import (
     KINDS,
@@ -18,10 +21,12 @@ from tfcount.records.labels import (
     PairLabel,
     PointsLabel,
     RegionsLabel,
+    changing,
     now,
     parse,
     read_labels,
     serialize,
+    update_labels,
     write_labels,
 )
 from tfcount.records.manifest import MANIFEST, hash_file, read_manifest, write_manifest
@@ -311,3 +316,60 @@ class TestPairsOfBefore:
         write_as_before(folder, "train", PAIRS).unlink()
         with pytest.raises(ValueError, match="train-pairs-.* cannot be read"):
             read_labels(folder, "train", PairLabel)
+
+
+class TestSeveralAtOnce:
+    """Nothing that is said is lost, and nothing that is read is half of it."""
+
+    def add(self, folder, *labels):
+        return update_labels(folder, "train", CountLabel, lambda before: [*before, *labels])
+
+    def test_all_that_is_added_is_kept(self, folder):
+        ids = [row.id for row in read_index(folder, "train")]
+        failures = []
+
+        def add(mine):
+            try:
+                for name in mine:
+                    self.add(folder, CountLabel(name, 1, "human"))
+                    read_labels(folder, "train", CountLabel)
+            except (OSError, ValueError) as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=add, args=[ids[start : start + 3]]) for start in (0, 3, 6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert not failures
+        assert sorted(label.id for label in read_labels(folder, "train", CountLabel)) == sorted(ids[:9])
+        assert len([name for name in os.listdir(folder) if "-labels-" in name]) == 1
+        assert lock.NAME not in os.listdir(folder)
+
+    def test_an_error_changes_nothing(self, folder):
+        self.add(folder, CountLabel("train_00000", 1, "human"))
+        before = contents(pathlib.Path(folder))
+        with pytest.raises(ZeroDivisionError):
+            update_labels(folder, "train", CountLabel, lambda labels: 1 / 0)
+        assert contents(pathlib.Path(folder)) == before
+
+    def test_killed_while_labels_are_added(self, folder):
+        """They are those of before, or those of after; the next call removes what is left, and nothing else."""
+        one, other = CountLabel("train_00000", 1, "human"), CountLabel("train_00001", 2, "human")
+        self.add(folder, one)
+        foreign = pathlib.Path(folder, "train-labels-0123456789ab.tfrecord")
+        foreign.write_text("mine")
+        kills = 0
+        for _ in killed_everywhere(lambda: self.add(folder, other)):
+            kills += 1
+            assert read_labels(folder, "train", CountLabel) in ([one], [one, other])
+            remove_abandoned.cache_clear()
+            write_labels(folder, "train", CountLabel, [one])
+            names = [name for name in os.listdir(folder) if "labels" in name or "writing" in name]
+            assert len(names) == 2 and foreign.read_text() == "mine"
+        assert kills > 3
+
+    def test_the_fingerprint_of_records_does_not_see_the_lock(self, folder):
+        before = Records.open(folder, "train").fingerprint()
+        with changing(folder):
+            assert Records.open(folder, "train").fingerprint() == before

@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from tfcount.records import temporary
+
 
 def cache_features(
     dataset: tf.data.Dataset, batches: int, encode: Callable, folder: str, seed: int, start: int
@@ -22,7 +24,7 @@ def cache_features(
       dataset: batches, dicts with `image` `(batch, height, width, 3)`.
       batches: how many to keep.
       encode: images -> tuple of maps `(batch, h, w, channels)`.
-      folder: for the files, `0.npy`, `1.npy`, ...: one for each map.
+      folder: temporary one for the files, `0.npy`, `1.npy`, ...: one for each map.
       seed: of the order.
       start: number of batches to pass over.
 
@@ -30,9 +32,10 @@ def cache_features(
       The batches, endlessly, with `image` the tuple of maps, float16.
 
     Raises:
+      FileExistsError: if the folder holds something else.
       OSError: if the disk has no room for them.
     """
-    os.makedirs(folder, exist_ok=True)
+    temporary.make(folder)
     files: list[np.ndarray] = []
     rest = []
     for index, batch in enumerate(tqdm.tqdm(dataset.take(batches), total=batches, unit="batch", desc="encode")):

@@ -9,9 +9,9 @@ import numpy as np
 
 from tfcount.labeling import pair_selection
 from tfcount.labeling.order import PairLabels, against_counts, check
-from tfcount.records.files import write_file
+from tfcount.records.files import create_file
 from tfcount.records.folder import IndexRow, Records
-from tfcount.records.labels import RELATIONS, PairLabel, now, read_labels, write_labels
+from tfcount.records.labels import RELATIONS, PairLabel, now, read_labels, update_labels
 
 HEADER = ("image_a", "image_b", "relation")
 GREATER, LESS, CLOSE = RELATIONS
@@ -62,11 +62,15 @@ def read_answers(path: str, ids: Iterable[str]) -> list[PairLabel]:
 
 
 def write_questions(path: str, pairs: np.ndarray, ids: Sequence[str]) -> None:
-    """Writes pairs `(n, 2)` of images as `read_answers` reads them, without the answers."""
+    """Writes pairs `(n, 2)` of images as `read_answers` reads them, without the answers.
+
+    Raises:
+      FileExistsError: if the file is there: it may hold answers.
+    """
     text = io.StringIO()
     rows = [(ids[one], ids[other], "") for one, other in pairs.tolist()]
     csv.writer(text, lineterminator="\n").writerows([HEADER, *rows])
-    write_file(path, text.getvalue())
+    create_file(path, text.getvalue())
 
 
 def merge(kept: Iterable[PairLabel], answers: Iterable[PairLabel], time: str) -> list[PairLabel]:
@@ -112,12 +116,16 @@ def index_pairs(pairs: Iterable[PairLabel], ids: Sequence[str]) -> PairLabels:
 
 
 def write_images_to_count(path: str, rows: Sequence[IndexRow], positions: np.ndarray) -> None:
-    """Writes the lines `image,count` of the images at these positions, without the counts that are not known."""
+    """Writes the lines `image,count` of the images at these positions, without the counts that are not known.
+
+    Raises:
+      FileExistsError: if the file is there: it may hold counts.
+    """
     text = io.StringIO()
     chosen = [(rows[position].id, rows[position].count) for position in positions]
     lines = [(name, "" if np.isnan(count) else f"{count:g}") for name, count in chosen]
     csv.writer(text, lineterminator="\n").writerows([("image", "count"), *lines])
-    write_file(path, text.getvalue())
+    create_file(path, text.getvalue())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,13 +179,20 @@ def keep_answers(records: Records, path: str | None) -> Answers:
       ValueError: if an answer cannot be understood, or labels contradict each other: then nothing is kept.
     """
     ids, split = [row.id for row in records.rows], records.rows[0].split
-    before = read_labels(records.folder, split, PairLabel)
-    kept = merge(before, read_answers(path, ids), now()) if path else before
-    labels = index_pairs(kept, ids)
-    # Before they are kept: labels that contradict each other are told, and change nothing.
-    order = check(labels, ids)
     if path:
-        write_labels(records.folder, split, PairLabel, kept)
+        answers = read_answers(path, ids)
+
+        def add(labels):
+            merged = merge(labels, answers, now())
+            # Labels that contradict each other are told, and change nothing.
+            check(index_pairs(merged, ids), ids)
+            return merged
+
+        before, kept = update_labels(records.folder, split, PairLabel, add)
+    else:
+        before = kept = read_labels(records.folder, split, PairLabel)
+    labels = index_pairs(kept, ids)
+    order = check(labels, ids)
     new = len(set(kept) - set(before)) if path else None
     replaced = len(set(before) - set(kept))
     wrong = against_counts(labels.greater, np.array([row.count for row in records.rows]), ids)

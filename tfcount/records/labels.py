@@ -5,13 +5,13 @@ import datetime
 import numbers
 import os
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import tensorflow as tf
 
-from tfcount.records import schema
+from tfcount.records import lock, schema
 from tfcount.records.files import path_in
 from tfcount.records.folder import read_index
 from tfcount.records.manifest import LABEL_KEYS, difference, hash_file, read_manifest, split_of, write_manifest
@@ -21,6 +21,9 @@ RELATIONS = ("greater", "less", "close")
 
 # What to do about a file of labels that is damaged.
 _REMEDY = "Copy it again, or build the records again with --overwrite and give the labels again."
+# How long another process may change labels of the same records, seconds, and what the file of labels is called then.
+PATIENCE = 60.0
+TEMPORARY = "labels.tfcount.writing"
 
 # What 32 bits hold.
 _MOST = float(np.finfo(np.float32).max)
@@ -182,42 +185,82 @@ def read_labels(folder: str, split: str, kind: type[Kind]) -> list[Kind]:
 def write_labels(folder: str, split: str, kind: type[Kind], labels: Iterable[Kind]) -> None:
     """Keeps labels of a split beside its images, in place of those of the same kind that were there.
 
-    The manifest names the file; what it named before is removed when it names the new one.
+    For arguments and errors see `update_labels`; `labels` are all of this kind.
+    """
+    labels = list(labels)
+    update_labels(folder, split, kind, lambda before: labels)
+
+
+def update_labels(
+    folder: str, split: str, kind: type[Kind], update: Callable[[list[Kind]], Iterable[Kind]]
+) -> tuple[list[Kind], list[Kind]]:
+    """Makes new labels of a split of those that are kept beside its images, and keeps them in their place.
+
+    Meanwhile no other process changes labels of these records, so that nothing that is added is lost. The manifest
+    names the file; what it named before is removed when it names the new one.
 
     Args:
       folder: of the records.
       split: whose images the labels are of.
       kind: of the labels; those of other kinds stay.
-      labels: all of this kind.
+      update: the labels of this kind that are kept -> all that are kept from now on. If it raises an error, nothing is
+        changed.
+
+    Returns:
+      The labels of this kind before and after.
 
     Raises:
       FileNotFoundError: if there are no records in the folder.
+      BlockingIOError: if another process changes them, and does not end.
       OSError: if the file cannot be written.
       ValueError: if the records have no such split, a label is of another kind, holds what it must not, or names an
-        image that the split has not, or the file of the labels of other kinds is missing or damaged.
+        image that the split has not, or the file of labels is missing or damaged.
     """
-    ids = {row.id for row in read_index(folder, split)}
-    labels = list(labels)
-    for label in labels:
-        if not isinstance(label, kind):
-            raise ValueError(f"`labels` must be of the kind {kind.__name__}. Received: {label!r}.")
-        label.check()
-        unknown = set(label.images()) - ids
-        if unknown:
-            raise ValueError(f"Split {split!r} of the records in {folder!r} has no image {min(unknown)!r}.")
-    others = [label for label in _read_all(folder, split) if not isinstance(label, kind)]
-    order = list(KINDS.values())
-    everything = sorted([*others, *labels], key=lambda label: order.index(type(label)))
+    # Of no records, this says so at once.
+    read_index(folder, split)
+    with changing(folder):
+        ids = {row.id for row in read_index(folder, split)}
+        kept = _read_all(folder, split)
+        before = [cast(Kind, label) for label in kept if isinstance(label, kind)]
+        after = list(update(before))
+        for label in after:
+            if not isinstance(label, kind):
+                raise ValueError(f"`labels` must be of the kind {kind.__name__}. Received: {label!r}.")
+            label.check()
+            unknown = set(label.images()) - ids
+            if unknown:
+                raise ValueError(f"Split {split!r} of the records in {folder!r} has no image {min(unknown)!r}.")
+        others: list[Label] = [label for label in kept if not isinstance(label, kind)]
+        order = list(KINDS.values())
+        _replace_labels(folder, split, sorted([*others, *after], key=lambda label: order.index(type(label))))
+    return before, after
+
+
+def changing(folder: str) -> contextlib.AbstractContextManager[None]:
+    """Gives the lock of records, which is held while their labels are changed, or they are replaced as a whole."""
+    path = os.path.join(folder, lock.NAME)
+    return lock.locked(path, f"changing the records in {folder!r}", PATIENCE, in_place=True)
+
+
+def is_labels_file(path: str) -> bool:
+    """Returns whether a file was written as one of labels: its name holds the beginning of its SHA-256."""
+    match = re.fullmatch(r".+-labels-([0-9a-f]{12})\.tfrecord", os.path.basename(path))
+    return match is not None and os.path.isfile(path) and hash_file(path)["sha256"].startswith(match[1])
+
+
+def _replace_labels(folder: str, split: str, labels: Sequence[Label]) -> None:
     manifest = read_manifest(folder)
     stated = manifest["splits"][split]
-    before = [_path(folder, split, stated.pop(key)) for key in LABEL_KEYS if key in stated]
-    if everything:
-        stated["labels"] = _write_file(folder, split, everything)
+    before = {os.path.basename(_path(folder, split, stated.pop(key))) for key in LABEL_KEYS if key in stated}
+    if labels:
+        stated["labels"] = _write_file(folder, split, labels)
     write_manifest(folder, manifest)
-    for path in before:
-        if not everything or os.path.basename(path) != stated["labels"]["path"]:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(path)
+    # Also of a process that was killed before the manifest named its file, or ceased to name that of before.
+    named = {one[key]["path"] for one in manifest["splits"].values() for key in LABEL_KEYS if key in one}
+    left = {name for name in {*os.listdir(folder)} - named if is_labels_file(os.path.join(folder, name))}
+    for path in (before | left) - named:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(folder, path))
 
 
 def serialize(label: Label) -> bytes:
@@ -278,8 +321,14 @@ def _values(name: str, column: Any) -> list:
 
 
 def _read_all(folder: str, split: str) -> list[Label]:
-    stated = split_of(read_manifest(folder), folder, split)
-    return [label for key in LABEL_KEYS if key in stated for label in _read_file(folder, split, stated[key])]
+    while True:
+        stated = split_of(read_manifest(folder), folder, split)
+        try:
+            return [label for key in LABEL_KEYS if key in stated for label in _read_file(folder, split, stated[key])]
+        except (FileNotFoundError, ValueError):
+            # Another process may have replaced the file meanwhile.
+            if split_of(read_manifest(folder), folder, split) == stated:
+                raise
 
 
 def _path(folder: str, split: str, stated: dict) -> str:
@@ -312,7 +361,7 @@ def _read_file(folder: str, split: str, stated: dict) -> list[Label]:
 
 def _write_file(folder: str, split: str, labels: Sequence[Label]) -> dict[str, Any]:
     """Writes the file of the labels of a split, and returns what the manifest says of it."""
-    temporary = os.path.join(folder, "labels.writing")
+    temporary = os.path.join(folder, TEMPORARY)
     # A link would be followed, wherever it leads.
     with contextlib.suppress(FileNotFoundError):
         os.remove(temporary)

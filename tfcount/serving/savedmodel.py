@@ -1,7 +1,6 @@
 """SavedModels: counters that run where tfcount is not installed, and `load`, which runs them here."""
 
 import os
-import shutil
 
 import tensorflow as tf
 
@@ -11,10 +10,14 @@ from tfcount.inference import BROKEN, MOST_PEAKS, Calibration, CountingModel
 from tfcount.models.counter import Counter
 from tfcount.ops.peaks import local_maxima
 from tfcount.ops.tiling import density_in_tiles
-from tfcount.records import headers
+from tfcount.records import headers, lock, temporary
 from tfcount.serving.decoding import decode_checked
 
 CALIBRATION = "calibration.json"
+# A folder beside the versions, in which the next one is written; not a number, so that nothing serves it.
+_WORK = ".tfcount-writing"
+# Seconds that another export into the same folder may take.
+_PATIENCE = 600.0
 # Numbers that `load` reads; variables, as constants are not saved with a module.
 _NUMBERS = ("stride", "max_megapixels")
 
@@ -129,24 +132,28 @@ def export(
       The folder of the new version.
 
     Raises:
+      BlockingIOError: if another process exports into this folder, and does not end.
       OSError: if it cannot be written.
       ValueError: if decoders cannot have images of so many megapixels.
     """
     headers.check_limit(max_megapixels)
-    os.makedirs(output, exist_ok=True)
-    version = max([0, *_versions(output)]) + 1
-    temporary = os.path.join(output, f".writing-{version}")
-    shutil.rmtree(temporary, ignore_errors=True)
     module = CountingModule(counter, calibration, max_megapixels)
-    target = os.path.join(output, str(version))
-    try:
-        tf.saved_model.save(module, temporary, signatures={"serving_default": module.count, "density": module.density})
-        calibration.write(os.path.join(temporary, CALIBRATION))
-        os.rename(temporary, target)
-    except tf.errors.OpError as error:
-        raise OSError(f"{output!r} cannot be written to: is the disk full? ({' '.join(str(error).split())})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    signatures = {"serving_default": module.count, "density": module.density}
+    work = os.path.join(output, _WORK)
+    with lock.locked(os.path.join(output, lock.NAME), f"exporting into {output!r}", _PATIENCE):
+        # Of a process that was killed.
+        temporary.remove(work)
+        temporary.make(work)
+        try:
+            tf.saved_model.save(module, os.path.join(work, "model"), signatures=signatures)
+            calibration.write(os.path.join(work, "model", CALIBRATION))
+            target = os.path.join(output, str(max([0, *_versions(output)]) + 1))
+            os.rename(os.path.join(work, "model"), target)
+        except tf.errors.OpError as error:
+            reason = " ".join(str(error).split())
+            raise OSError(f"{output!r} cannot be written to: is the disk full? ({reason})") from error
+        finally:
+            temporary.remove(work)
     return target
 
 

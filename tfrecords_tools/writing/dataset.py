@@ -7,9 +7,11 @@ from typing import Any
 
 import tqdm
 
+from tfcount.records import lock, temporary
+from tfrecords_tools.writing import owned
 from tfrecords_tools.writing.local import write_shards
 from tfrecords_tools.writing.plan import ImageSource, plan_shards
-from tfrecords_tools.writing.publish import check_output, publish
+from tfrecords_tools.writing.publish import check_output, finish_killed, open_partial, publish
 from tfrecords_tools.writing.shard import NOTE, read_finished
 
 
@@ -40,26 +42,32 @@ def write_dataset(
       bytes, and `warnings`, sentences on what may be wrong with the data set.
 
     Raises:
-      FileExistsError: if `output` exists, and holds something else than records or `overwrite` is not set.
+      FileExistsError: if `output` exists, and holds something else than records or `overwrite` is not set; or
+        `OUTPUT.partial` does, and holds something that no earlier call wrote.
+      BlockingIOError: if another process builds records there; the message names it.
       ValueError: if there are no images, two of a split have the same id, or a file cannot be used.
       OSError: if a file cannot be read or written, for example because the disk is full.
       KeyboardInterrupt: if interrupted; its message says how to go on.
     """
-    output = os.path.abspath(output)
+    # Of a link, that to which it leads is replaced, on its own disk.
+    output = os.path.realpath(output)
     partial = output + ".partial"
-    check_output(output, overwrite)
-    shards = plan_shards(splits)
-    total = sum(len(shard.sources) for shard in shards)
     try:
-        os.makedirs(partial, exist_ok=True)
-        statistics = read_finished(partial, shards)
-        # Also removes what an earlier call was writing when it was killed.
-        _remove_all_but(partial, {name for path in statistics for name in (path, path + NOTE)})
-        with tqdm.tqdm(total=total, desc=os.path.basename(output), unit="image") as bar:
-            bar.update(sum(len(finished["rows"]) for finished in statistics.values()))
-            pending = [shard for shard in shards if shard.path not in statistics]
-            statistics.update(write_shards(partial, pending, bar))
-        return publish(partial, output, dataset, source, shards, statistics, warnings)
+        with lock.locked(f"{output}.{lock.NAME}", f"building records in {output!r}"):
+            finish_killed(partial, output)
+            check_output(output, overwrite)
+            shards = plan_shards(splits)
+            open_partial(partial)
+            statistics = read_finished(partial, shards)
+            # Also removes what an earlier call was writing when it was killed.
+            finished = {name for path in statistics for name in (path, path + NOTE)}
+            owned.remove(partial, {temporary.MARKER, *finished})
+            total = sum(len(shard.sources) for shard in shards)
+            with tqdm.tqdm(total=total, desc=os.path.basename(output), unit="image") as bar:
+                bar.update(sum(len(finished["rows"]) for finished in statistics.values()))
+                pending = [shard for shard in shards if shard.path not in statistics]
+                statistics.update(write_shards(partial, pending, bar))
+            return publish(partial, output, dataset, source, shards, statistics, warnings, overwrite)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"Stopped. {partial} keeps the finished shards: the same command goes on from there."
@@ -70,9 +78,3 @@ def write_dataset(
         raise OSError(
             f"The disk of {partial} is full. Free space and give the same command again: it keeps the finished shards."
         ) from error
-
-
-def _remove_all_but(folder: str, keep: set[str]) -> None:
-    for name in os.listdir(folder):
-        if name not in keep:
-            os.remove(os.path.join(folder, name))

@@ -2,20 +2,21 @@
 
 import csv
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfcount.records import temporary
 from tfcount.records.folder import INDEX, MANIFEST, IndexRow, read_index, read_manifest
-from tfcount.records.labels import KINDS, read_labels, write_labels
+from tfcount.records.labels import KINDS, changing, read_labels, write_labels
 from tfcount.records.manifest import FORMAT_VERSION, hash_file, write_manifest
+from tfrecords_tools.writing import owned
 from tfrecords_tools.writing.plan import Shard
 from tfrecords_tools.writing.shard import NOTE
 from tfrecords_tools.writing.warning import describe_warnings
 
-# What follows the name of a folder of records in that of the one that it takes the place of.
-_REPLACED = ".replaced"
+# What the records that new ones take the place of are called, in the folder of these, until they are removed.
+REPLACED = "replaced"
 
 
 def check_output(output: str, overwrite: bool) -> None:
@@ -36,6 +37,52 @@ def check_output(output: str, overwrite: bool) -> None:
         raise FileExistsError(f"{output} exists already. Give --overwrite to replace it, or another --output.")
     if not os.path.isfile(os.path.join(output, MANIFEST)):
         raise FileExistsError(f"{output} holds something else than records, which --overwrite would delete.")
+    others = owned.others(output)
+    if others:
+        raise FileExistsError(
+            f"{output} also holds {_listed(others)}, which --overwrite would delete. Move it away, or give another "
+            "--output."
+        )
+
+
+def open_partial(partial: str) -> None:
+    """Makes the folder in which records are built, or goes on with that of an earlier call.
+
+    Args:
+      partial: the folder.
+
+    Raises:
+      FileExistsError: if it holds something that no earlier call wrote.
+    """
+    temporary.make(partial)
+    others = owned.others(partial)
+    if others:
+        raise FileExistsError(
+            f"{partial} also holds {_listed(others)}, which is none of the records that are built there. Move it away."
+        )
+
+
+def finish_killed(partial: str, output: str) -> None:
+    """Completes, or undoes, what a call that was killed while it replaced records had begun.
+
+    Args:
+      partial: folder in which the call built records.
+      output: what they were to be called.
+
+    Raises:
+      FileExistsError: if the records of before were moved away, and somebody put others in their place.
+    """
+    if temporary.is_temporary(output):
+        _clean(output)
+    replaced = os.path.join(partial, REPLACED)
+    if temporary.is_temporary(partial) and os.path.isdir(replaced):
+        if os.path.lexists(output):
+            raise FileExistsError(
+                f"{replaced} holds the records that {output} held before a call was killed which replaced them. Move "
+                "one of the two away."
+            )
+        os.rename(replaced, output)
+        sys.stderr.write(f"{output} is again what it was before a call was killed which replaced it.\n")
 
 
 def publish(
@@ -45,31 +92,44 @@ def publish(
     source: Mapping[str, Any],
     shards: Sequence[Shard],
     statistics: Mapping[str, dict],
-    warnings: Sequence[str] = (),
+    warnings: Sequence[str],
+    overwrite: bool,
 ) -> dict:
     """Gives a folder that holds all shards its manifest, its index and its name, in place of what has that name.
 
     Args:
-      partial: folder with the shards and their notes; it ceases to exist.
+      partial: temporary folder with the shards and their notes; it ceases to exist.
       output: what it is called from now on.
       dataset: name of the data set, kept in the manifest.
       source: where the data are from; JSON, kept in the manifest.
       shards: all of them, in order.
       statistics: of every shard, by its name; see `write_shard`.
       warnings: what may be wrong with the data set as a whole.
+      overwrite: whether records that have the name may be replaced.
 
     Returns:
       The manifest: see `read_manifest`. It also holds `duplicates`, lists of "split/id" whose images have equal
       bytes, and `warnings`, sentences on what may be wrong with the data set.
+
+    Raises:
+      FileExistsError: if something came into `output` meanwhile which must not be replaced.
+      BlockingIOError: if another process changes labels of the records there, and does not end.
     """
     manifest = _manifest(dataset, source, shards, statistics)
     manifest["warnings"] = [*warnings, *describe_warnings(shards, statistics, manifest["splits"])]
     index = os.path.join(partial, INDEX)
     _write_index(index, shards, statistics)
     write_manifest(partial, {**manifest, "index": hash_file(index)})
-    # A call that was killed while it replaced records has moved them away already.
-    _take_over_labels(output if os.path.lexists(output) else output + _REPLACED, partial)
-    _replace(partial, output)
+    if os.path.isdir(output) and os.listdir(output):
+        # Nobody adds labels to what is going to be removed.
+        with changing(output):
+            check_output(output, overwrite)
+            _take_over_labels(output, partial)
+            os.rename(output, os.path.join(partial, REPLACED))
+            os.rename(partial, output)
+    else:
+        os.rename(partial, output)
+    _clean(output)
     return manifest
 
 
@@ -118,8 +178,6 @@ def _write_index(path: str, shards: Sequence[Shard], statistics: Mapping[str, di
 
 def _take_over_labels(replaced: str, partial: str) -> None:
     """Keeps what people said of images that are still there, and tells how much is lost."""
-    if not os.path.isfile(os.path.join(replaced, MANIFEST)):
-        return
     try:
         before = read_manifest(replaced)["splits"]
     except ValueError as error:
@@ -142,15 +200,19 @@ def _take_over_labels(replaced: str, partial: str) -> None:
                 sys.stderr.write(f"{lost}: split {split!r} lacks their images.\n")
 
 
-def _replace(partial: str, output: str) -> None:
-    """Gives the complete folder its name, and removes what it replaces and the notes of finished shards."""
-    replaced = output + _REPLACED
-    if os.path.isdir(output) and os.listdir(output):
-        # A call that was killed right here may have left one.
-        shutil.rmtree(replaced, ignore_errors=True)
-        os.rename(output, replaced)
-    os.rename(partial, output)
-    shutil.rmtree(replaced, ignore_errors=True)
+def _clean(output: str) -> None:
+    """Removes what is no longer needed of records that have their name: those of before, notes, the marker."""
+    replaced = os.path.join(output, REPLACED)
+    if os.path.isdir(replaced):
+        owned.remove(replaced)
+    if os.path.isdir(replaced):
+        sys.stderr.write(f"Warning: {replaced} keeps {_listed(os.listdir(replaced))}, which is none of the records.\n")
     for name in os.listdir(output):
         if name.endswith(NOTE):
             os.remove(os.path.join(output, name))
+    os.remove(os.path.join(output, temporary.MARKER))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]!r}{more}"

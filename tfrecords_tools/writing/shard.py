@@ -18,7 +18,7 @@ from tfrecords_tools.writing.plan import ImageWarning, Shard
 
 # What follows the name of a shard in that of its note, and of the file while it is written.
 NOTE = ".finished.json"
-_TEMPORARY = ".writing"
+WRITING = ".writing"
 
 
 def write_shard(folder: str, shard: Shard, advance: Callable[[], Any]) -> dict:
@@ -40,7 +40,7 @@ def write_shard(folder: str, shard: Shard, advance: Callable[[], Any]) -> dict:
       ValueError: if a source cannot be used.
     """
     path = os.path.join(folder, shard.path)
-    temporary = path + _TEMPORARY
+    temporary = path + WRITING
     rows, images = [], []
     warnings: list[ImageWarning] = []
     clipped = dropped = 0

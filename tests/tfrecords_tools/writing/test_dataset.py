@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.tfrecords_tools.writing.crowds import Crowd, crowds, write
-from tfcount.records import schema
+from tfcount.records import schema, temporary
 from tfcount.records.folder import INDEX, MANIFEST, IndexRow, read_index, read_manifest
 
 
@@ -85,4 +85,4 @@ def test_trouble(tmp_path, trouble, error, message):
     with pytest.raises(error, match=message):
         write(tmp_path / "out", {"train": [*crowds(3), Crowd("img 3", 3, trouble=trouble)]})
     assert os.listdir(tmp_path) == ["out.partial"]
-    assert not os.listdir(tmp_path / "out.partial")
+    assert os.listdir(tmp_path / "out.partial") == [temporary.MARKER]

@@ -104,15 +104,3 @@ def test_labels_of_a_manifest_that_cannot_be_read(tmp_path, capsys):
     write(out, {"train": crowds(2)}, overwrite=True)
     assert "Warning: labels that people may have added to the replaced records are lost: " in capsys.readouterr().err
     assert read_manifest(str(out))["splits"]["train"]["images"] == 2
-
-
-def test_a_call_that_was_killed_while_it_replaced_records(tmp_path):
-    """Between the two moves, when nothing has the name: what people said is in what was moved away."""
-    out = tmp_path / "out"
-    write(out, {"train": crowds(2)})
-    write_labels_of_all_kinds(str(out), "train", "img 0", "img 1")
-    before = labels_of(str(out), "train")
-    os.rename(out, tmp_path / "out.replaced")
-    write(out, {"train": crowds(2)}, overwrite=True)
-    assert labels_of(str(out), "train") == before
-    assert os.listdir(tmp_path) == ["out"]
