@@ -73,7 +73,6 @@ class Intervals(keras.callbacks.Callback):
         """Opens what is written to at each end."""
         method = self.model
         self._counting = CountingModel.of_counter(method.counter)
-        self._manager = tf.train.CheckpointManager(self.checkpoint, self.run.path(runs.CHECKPOINTS), max_to_keep=2)
         self._writer = tf.summary.create_file_writer(self.run.path(runs.TENSORBOARD))
 
     def on_train_batch_end(self, batch, logs=None):
@@ -177,7 +176,7 @@ class Intervals(keras.callbacks.Callback):
         with run.writing():
             run.check_space([*method.variables, *method.optimizer.variables])
             run.write_notes(notes)
-            self._manager.save(checkpoint_number=method.steps)
+        run.save_checkpoint(self.checkpoint, method.steps)
 
     def _summarize(self, entry):
         """Writes losses, speed, validation and pictures for TensorBoard."""

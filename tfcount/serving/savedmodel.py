@@ -3,14 +3,16 @@
 import os
 import shutil
 
+import numpy as np
 import tensorflow as tf
 
-from tfcount import runs
+from tfcount import assembly, errors, runs
 from tfcount.data.augment import reduced_image
 from tfcount.inference import MOST_PEAKS, Calibration, CountingModel
 from tfcount.models.counter import Counter
 from tfcount.ops.peaks import local_maxima
 from tfcount.ops.tiling import density_in_tiles
+from tfcount.records import checksums
 from tfcount.records.images import decode_image
 
 CALIBRATION = "calibration.json"
@@ -98,7 +100,9 @@ def export(counter: Counter, output: str, calibration: Calibration = Calibration
 
     Raises:
       OSError: if it cannot be written.
+      ValueError: if weights are not finite.
     """
+    assembly.check_finite(counter, f"The counter {counter.name!r}")
     os.makedirs(output, exist_ok=True)
     version = max([0, *_versions(output)]) + 1
     temporary = os.path.join(output, f".writing-{version}")
@@ -108,9 +112,10 @@ def export(counter: Counter, output: str, calibration: Calibration = Calibration
     try:
         tf.saved_model.save(module, temporary, signatures={"serving_default": module.count, "density": module.density})
         calibration.write(os.path.join(temporary, CALIBRATION))
+        checksums.write_sums(temporary)
         os.rename(temporary, target)
     except tf.errors.OpError as error:
-        raise OSError(f"{output!r} cannot be written to: is the disk full? ({' '.join(str(error).split())})") from error
+        raise errors.not_written(output, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
@@ -139,6 +144,7 @@ def load(path: str | os.PathLike) -> CountingModel:
             f"{path!r} holds neither a run of tfcount.train ({runs.FLAGS}) nor a SavedModel of tfcount.export "
             "(saved_model.pb)."
         )
+    checksums.check_sums(folder, "saved_model.pb", "Export the run again.")
     try:
         model = tf.saved_model.load(folder)
     except (OSError, IndexError, tf.errors.OpError) as error:
@@ -155,6 +161,9 @@ def load(path: str | os.PathLike) -> CountingModel:
         )
     calibration = Calibration.read(calibrated, "Export the run again.")
     signature = model.signatures["density"]
+    for variable in signature.variables:
+        if variable.dtype.is_floating and not np.isfinite(variable.numpy()).all():
+            raise ValueError(f"The SavedModel in {folder!r} holds weights that are not finite: export the run again.")
     sizes = {name: int(getattr(model, name)) for name in _NUMBERS}
 
     # Tiles are of images that were reduced before, and are not reduced again.
