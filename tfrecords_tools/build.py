@@ -20,6 +20,9 @@ from tfrecords_tools import commands
 from tfrecords_tools.annotations import folder, jhu, nwpu, shanghaitech, ucf, vgg_cells
 from tfrecords_tools.writing.dataset import write_dataset
 
+REQUIRED = ("dataset", "input", "output")
+ARGUMENTS = ""
+
 DATASETS: dict[str, Callable] = {
     "sha": functools.partial(shanghaitech.read, part="A"),
     "shb": functools.partial(shanghaitech.read, part="B"),
@@ -81,4 +84,4 @@ def summarize(manifest: dict) -> str:
 
 
 if __name__ == "__main__":
-    commands.run(main, define_flags)
+    commands.run("build")
