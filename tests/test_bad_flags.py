@@ -1,5 +1,6 @@
 """Every flag of every command with every kind of nonsense: a line that names it, no traceback, and nobody waits."""
 
+import errno
 import importlib
 import os
 import shutil
@@ -195,3 +196,22 @@ def test_crops_that_memory_does_not_hold(ask, crowds):
     arguments = [f"--data_dir={crowds}", "--model_dir=new", "--data_crop=8192", "--train_batch_size=1000000"]
     code, _, said = ask("tfcount.train", *arguments)
     assert code == 1 and "Error: --data_crop=8192 and --train_batch_size=1000000: the crops of a step alone" in said
+
+
+def test_an_evaluation_that_cannot_be_written_is_printed(ask, run, monkeypatch):
+    """It took long; the disk may be full by then."""
+    from tfcount import evaluation
+    from tfcount.drawing import evaluation_figure, evaluation_table
+    from tfcount.records import files
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    monkeypatch.setattr(runs.Run, "load", lambda self: None)
+    monkeypatch.setattr(evaluation, "evaluate_split", lambda *arguments: ([], {"mae": 1.0}))
+    monkeypatch.setattr(evaluation, "largest_errors", lambda *arguments: {})
+    monkeypatch.setattr(evaluation_figure, "draw_evaluation", lambda *arguments: b"")
+    monkeypatch.setattr(evaluation_table, "format_evaluation", lambda summary: f"MAE {summary['mae']}\n")
+    monkeypatch.setattr(files, "write_file", full)
+    code, out, said = ask("tfcount.evaluate", f"--model_dir={run}", "--output=new")
+    assert code == 1 and out == "MAE 1.0\n" and "Error: [Errno 28] No space left on device: 'new/" in said

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import tfcount
 from tests.running import small_config
-from tfcount import assembly, runs
+from tfcount import assembly, checkpoints, runs
 from tfcount.inference import Calibration
 from tfcount.models import build_counter
 from tfcount.records import checksums
@@ -105,7 +105,7 @@ def resumed(run, crowds, method):
     config = small_config(crowds)
     training, _ = Records.open(crowds, "train").hold_out(config.data.validation_fraction, config.seed)
     run.check_same(config, training.fingerprint())
-    runs.restore(method[1], run.checkpoints())
+    checkpoints.restore(method[1], run.checkpoints())
     values = [variable.numpy() for variable in [*method[0].variables, *method[1].optimizer.variables]]
     return run.notes(), method[0].steps, values
 

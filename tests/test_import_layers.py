@@ -15,7 +15,7 @@ ORDER = [
     {"methods", "labeling", "inference"},
     {"evaluation", "comparison"},
     {"config", "flags"},
-    {"assembly", "distribution", "errors", "progress"},
+    {"assembly", "checkpoints", "distribution", "errors", "progress"},
     {"runs"},
     {"intervals", "training", "serving"},
     {"commands", "train", "evaluate", "export", "predict", "compare", "select_labels"},

@@ -1,6 +1,7 @@
 import dataclasses
 import errno
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -110,3 +111,22 @@ class TestWeightsAndTheirCalibration:
         files.write_json(os.path.join(folder, "run.json"), notes)
         assert run_training(small_config(crowds), folder, resume=True) == 0
         assert Run(folder).load_counter()
+
+
+def test_what_is_logged_before_there_is_a_folder_is_in_the_log(tmp_path, capsys):
+    """Labels that counts contradict are told while training is planned."""
+    log = logging.getLogger("tfcount")
+    with Run(str(tmp_path)).logging() as begin_file:
+        log.warning("labels contradict counts")
+        log.debug("a detail")
+        assert not os.listdir(tmp_path)
+        begin_file()
+        log.info("training")
+    lines = (tmp_path / "train.log").read_text().splitlines()
+    assert [line[20:] for line in lines] == ["labels contradict counts", "a detail", "training"]
+    assert capsys.readouterr().err == "labels contradict counts\ntraining\n"
+    # Where nothing is written, nothing is left.
+    with pytest.raises(KeyError), Run(str(tmp_path / "none")).logging():
+        log.warning("labels contradict counts")
+        raise KeyError
+    assert os.listdir(tmp_path) == ["train.log"] and not log.handlers

@@ -6,7 +6,6 @@ import logging
 import logging.handlers
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcount import assembly, distribution, errors, flags
+from tfcount import assembly, checkpoints, distribution, errors, flags
 from tfcount.config import ExperimentConfig
 from tfcount.inference import Calibration, CountingModel
 from tfcount.models.counter import Counter
@@ -38,8 +37,6 @@ FEATURES = "features"
 # Of the files of a run; grows when a run of before can no longer be read.
 FORMAT = 2
 
-# Checkpoints that are kept.
-_CHECKPOINTS_KEPT = 2
 _REMEDY = "Restore it from a copy, or train again."
 
 logger = logging.getLogger("tfcount")
@@ -213,28 +210,9 @@ class Run:
         checksums.write_sealed(path, {**content, "weights_sha256": weights_sha256, "network": self._network})
 
     def save_checkpoint(self, checkpoint: tf.train.Checkpoint, step: int) -> None:
-        """Writes a checkpoint, and the SHA-256 of its files beside it, and removes all but the newest ones.
-
-        TensorFlow's own manager of checkpoints reads from a file of the run which others it shall remove: any that
-        somebody writes there.
-
-        Args:
-          checkpoint: what is saved.
-          step: at which training is.
-
-        Raises:
-          OSError: if it cannot be written.
-        """
-        folder = self.path(CHECKPOINTS)
+        """Writes a checkpoint, see `checkpoints.save`; raises OSError if it cannot be written."""
         with self.writing():
-            os.makedirs(folder, exist_ok=True)
-            checkpoint.write(os.path.join(folder, f"ckpt-{step}"))
-            checksums.write_sealed(os.path.join(folder, f"ckpt-{step}.json"), _checkpoint_sums(folder, step))
-            kept = sorted(_checkpoint_steps(folder), reverse=True)[:_CHECKPOINTS_KEPT]
-            for name in os.listdir(folder):
-                match = re.match(r"ckpt-(\d+)\.", name)
-                if match and int(match[1]) not in kept:
-                    os.remove(os.path.join(folder, name))
+            checkpoints.save(self.path(CHECKPOINTS), checkpoint, step)
 
     def holds(self, name: str) -> bool:
         """Returns whether there are the weights `BEST` or `LAST` with their calibration."""
@@ -317,7 +295,7 @@ class Run:
           ValueError: if there are none, though the run had some.
         """
         folder = self.path(CHECKPOINTS)
-        steps = _checkpoint_steps(folder)
+        steps = checkpoints.steps_of(folder)
         # The first checkpoint may have failed, after the notes on its validation were written.
         if not steps and os.path.isfile(self.path(NOTES)) and len(self.notes()["validation"]) > 1:
             raise ValueError(
@@ -364,33 +342,6 @@ class Run:
     def _read_calibration(self, path):
         checksums.read_sealed(path, _REMEDY)
         return Calibration.read(path, _REMEDY)
-
-
-class DamagedCheckpointError(Exception):
-    """The files of a checkpoint are not those that were written."""
-
-
-def restore(checkpoint: tf.train.Checkpoint, paths: list[str]) -> None:
-    """Restores the first of some checkpoints that is whole.
-
-    Raises:
-      ValueError: if there is none, or they are of another counter.
-    """
-    for path in paths:
-        try:
-            _check_checkpoint(path)
-            checkpoint.read(path).expect_partial().assert_existing_objects_matched()
-        except (AssertionError, ValueError) as error:
-            raise ValueError(f"{path} is the checkpoint of another counter or method: {error}") from error
-        # TensorFlow's reader turns some of its errors into IndexError.
-        except (tf.errors.OpError, IndexError, DamagedCheckpointError) as error:
-            sys.stderr.write(f"Warning: checkpoint {path} is damaged ({error}).\n")
-        else:
-            return
-    raise ValueError(
-        f"No checkpoint in {os.path.dirname(paths[0])!r} can be read: start again in another --model_dir. If the run "
-        "has weights, --initial_weights starts from them."
-    )
 
 
 def weights_of(path: str) -> str:
@@ -474,27 +425,3 @@ def _are_notes(notes):
         and all(isinstance(entry, dict) and all(map(is_number, entry.values())) for entry in entries)
         and all(isinstance(entry.get("step"), int) for entry in entries)
     )
-
-
-def _checkpoint_steps(folder):
-    """Returns the steps of the checkpoints in a folder."""
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    return [int(match[1]) for name in names if (match := re.fullmatch(r"ckpt-(\d{1,18})\.index", name, re.ASCII))]
-
-
-def _checkpoint_sums(folder, step):
-    """Returns the SHA-256 of each file of a checkpoint, by its name."""
-    names = [name for name in os.listdir(folder) if re.match(rf"ckpt-{step}\.(index|data-\d+-of-\d+)$", name)]
-    return {name: checksums.sha256(os.path.join(folder, name)) for name in sorted(names)}
-
-
-def _check_checkpoint(path):
-    """Raises DamagedCheckpointError if a checkpoint is not what was written; those of before do not tell."""
-    folder, name = os.path.split(path)
-    if os.path.lexists(f"{path}.json"):
-        try:
-            stated = checksums.read_sealed(f"{path}.json", _REMEDY)
-        except ValueError as error:
-            raise DamagedCheckpointError(str(error)) from error
-        if stated != _checkpoint_sums(folder, int(name.removeprefix("ckpt-"))):
-            raise DamagedCheckpointError("its files do not have the SHA-256 that they were written with")

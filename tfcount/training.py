@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfcount import assembly, distribution, errors, runs
+from tfcount import assembly, checkpoints, distribution, errors, runs
 from tfcount.config import ExperimentConfig
 from tfcount.data import augment, feature_cache
 from tfcount.data.streams.evaluation import whole_images
@@ -103,7 +103,7 @@ def _prepare_and_fit(config, training, held_out, run, resume, begin_log, fingerp
     checkpoint = tf.train.Checkpoint(method=method, optimizer=method.optimizer)
     notes: dict[str, Any] = {"records": fingerprint, "training_minutes": 0.0, "steps": 0, "validation": []}
     if saved:
-        runs.restore(checkpoint, saved)
+        checkpoints.restore(checkpoint, saved)
         notes = run.notes()
         # What was validated after that checkpoint is going to be validated again.
         notes["validation"] = [entry for entry in notes["validation"] if entry["step"] <= method.steps]

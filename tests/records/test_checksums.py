@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 
 import numpy as np
@@ -69,7 +70,7 @@ def folder(tmp_path):
 
 
 def check(folder):
-    checksums.check_sums(str(folder), "model.pb", "Make it again.")
+    checksums.check_sums(str(folder), "model.pb")
 
 
 def test_sums_of_a_folder(folder):
@@ -93,9 +94,8 @@ def test_every_damage_of_a_folder_is_seen(folder):
             damages.append(content[:place] + bytes([content[place] ^ 1 << int(rng.integers(8))]) + content[place + 1 :])
         for changed in damages:
             path.write_bytes(changed)
-            with pytest.raises(ValueError, match=r"Make it again.$") as error:
+            with pytest.raises(ValueError, match=re.escape(str(folder))):
                 check(folder)
-            assert str(folder) in str(error.value)
         path.write_bytes(content)
     check(folder)
 
@@ -103,7 +103,7 @@ def test_every_damage_of_a_folder_is_seen(folder):
 def test_sums_lead_nowhere_else(folder):
     for name in ("../secret", "/etc/passwd", "inner/../model.pb"):
         (folder / "SHA256SUMS").write_text(f"{hashlib.sha256(b'model').hexdigest()}  model.pb\n{'0' * 64}  {name}\n")
-        with pytest.raises(ValueError, match="is missing. Make it again."):
+        with pytest.raises(ValueError, match="is missing"):
             check(folder)
     os.remove(folder / "SHA256SUMS")
     (folder / "SHA256SUMS").mkdir()

@@ -57,13 +57,12 @@ def write_sums(folder: str) -> None:
     write_file(os.path.join(folder, SUMS), "".join(lines))
 
 
-def check_sums(folder: str, needed: str, remedy: str) -> None:
+def check_sums(folder: str, needed: str) -> None:
     """Checks the files of a folder against its `SHA256SUMS`; folders of earlier versions have none, and pass.
 
     Args:
       folder: of the files.
       needed: the file that must be among them.
-      remedy: what to do where one is damaged: a sentence.
 
     Raises:
       ValueError: if a file is missing, or another one than was written.
@@ -75,17 +74,17 @@ def check_sums(folder: str, needed: str, remedy: str) -> None:
         with open(path, encoding="utf-8") as file:
             lines = [re.fullmatch(r"([0-9a-f]{64})  (.+)\n", line) for line in file]
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read ({error}). {remedy}") from error
+        raise ValueError(f"{path} cannot be read ({error})") from error
     stated = {line[2]: line[1] for line in lines if line}
     if not all(lines) or needed not in stated:
-        raise ValueError(f"{path} is damaged. {remedy}")
+        raise ValueError(f"{path} is damaged")
     # Names lead nowhere else: only files of the folder are looked at.
     names = _names(folder)
     for name, digest in stated.items():
         if name not in names:
-            raise ValueError(f"{os.path.join(folder, name)} is missing. {remedy}")
+            raise ValueError(f"{os.path.join(folder, name)} is missing")
         if sha256(os.path.join(folder, name)) != digest:
-            raise ValueError(f"{os.path.join(folder, name)} is damaged: its SHA-256 is not that of {SUMS}. {remedy}")
+            raise ValueError(f"{os.path.join(folder, name)} is damaged: its SHA-256 is not that of {SUMS}")
 
 
 def _names(folder: str) -> list[str]:

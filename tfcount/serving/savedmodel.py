@@ -144,10 +144,10 @@ def load(path: str | os.PathLike) -> CountingModel:
             f"{path!r} holds neither a run of tfcount.train ({runs.FLAGS}) nor a SavedModel of tfcount.export "
             "(saved_model.pb)."
         )
-    checksums.check_sums(folder, "saved_model.pb", "Export the run again.")
     try:
+        checksums.check_sums(folder, "saved_model.pb")
         model = tf.saved_model.load(folder)
-    except (OSError, IndexError, tf.errors.OpError) as error:
+    except (ValueError, OSError, IndexError, tf.errors.OpError) as error:
         raise ValueError(
             f"The SavedModel in {folder!r} is damaged: export it again. ({' '.join(str(error).split())})"
         ) from error
