@@ -38,4 +38,7 @@ def weights(folder, name=runs.LAST):
 
 
 def read(folder, name):
-    return json.loads(pathlib.Path(folder, name).read_text())
+    """Returns the content of a JSON file, but for its own SHA-256: written back so, it is one of before."""
+    content = json.loads(pathlib.Path(folder, name).read_text())
+    content.pop("sha256", None)
+    return content

@@ -20,6 +20,7 @@ from tests.test_commands import ROOT, command
 from tfcount import distribution
 from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
 from tfcount.data.config import DataConfig
+from tfcount.runs import Run
 
 WIDE = 20_000
 
@@ -198,10 +199,9 @@ def test_a_run_of_another_counter_is_not_resumed(run, crowds, tmp_path):
 
 
 def test_checkpoints_of_another_counter(run, crowds, tmp_path):
-    """Somebody has edited run.flags."""
+    """Somebody has written run.flags anew, and run.json with it."""
     shutil.copytree(run, tmp_path / "run")
-    path = tmp_path / "run" / "run.flags"
-    path.write_text(path.read_text().replace("compact", "mcnn"))
-    other = dataclasses.replace(tiny(crowds), counter="mcnn")
+    kept, other = Run(str(tmp_path / "run")), dataclasses.replace(tiny(crowds), counter="mcnn")
+    kept.write_start(other, kept.label_cost(), kept.notes())
     with pytest.raises(ValueError, match="is the checkpoint of another counter or method"):
         run_training(other, str(tmp_path / "run"), resume=True)

@@ -22,6 +22,8 @@ from tfcount.layers.multipolar_centers import MultipolarCenters
 from tfcount.layers.pyramid_pooling import PyramidPooling
 from tfcount.layers.standardized_convolution import StandardizedConvolution
 from tfcount.losses import DENSITY_LOSSES
+from tfcount.losses.annotations import DensityTargetLoss
+from tfcount.losses.ranking_hinge import RankingHingeLoss
 from tfcount.methods import METHODS
 from tfcount.methods.method import MethodConfig, Plan
 from tfcount.methods.ranking import Config as RankingConfig
@@ -165,6 +167,30 @@ class TestEveryDensityLoss:
                 ValueError, match=r"`y_pred` must be a density \(batch, h, w, 1\). Received: shape \(3, "
             ):
                 default(name).call(truth(rng), np.zeros(shape, "float32"))
+
+    @pytest.mark.parametrize("images", [1, 2, 4])
+    def test_truth_of_other_images_is_refused(self, name, images, rng):
+        """One image, or one density, would be compared with all: shapes broadcast, and nothing is said."""
+        y_pred, y_true = rng.random((3, 8, 6, 1)).astype("float32"), truth(rng)
+        other = {key: np.resize(value, (images, *value.shape[1:])) for key, value in y_true.items()}
+        tensor = np.concatenate([other["points"], other["point_mask"][..., None]], -1)
+        wrong = [other, tensor, {**y_true, "points": other["points"]}, {**y_true, "point_mask": other["point_mask"]}]
+        wrong += [{**y_true, "span": np.tile([[0.0, 1.0]], (images, 1))}, {**y_true, "side": np.ones(images)}]
+        if isinstance(default(name), DensityTargetLoss):
+            wrong += [np.zeros((images, 8, 6, 1)), {"density": np.zeros((images, 8, 6, 1))}, np.zeros((3, 1, 1, 1))]
+        for one in wrong:
+            with pytest.raises(ValueError, match=r"must be of (as many images|shape|the shape) .* Received: shape"):
+                default(name).call(one, y_pred)
+        specs = {"points": tf.TensorSpec([None, None, 2]), "point_mask": tf.TensorSpec([None, None])}
+        graph = tf.function(default(name).call, input_signature=[specs, tf.TensorSpec([None, None, None, 1])])
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must be of as many images as `y_pred`"):
+            graph(other, y_pred)
+
+
+def test_pairs_and_their_potentials_are_equally_many():
+    for relations, potentials in ((1, (3, 2)), (4, (3, 2)), (3, (3, 1)), (3, (3, 3))):
+        with pytest.raises(ValueError, match=r"`y_true` must be of shape \(batch,\) or \(batch, 1\) and `y_pred` of"):
+            RankingHingeLoss().call(np.ones(relations, "float32"), np.zeros(potentials, "float32"))
 
 
 def experiment(name, folder, **train):

@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 import tensorflow as tf
 
@@ -40,3 +42,31 @@ def test_a_damaged_record_in_a_graph_is_told_in_a_line():
 def test_other_errors_are_nobodys():
     assert errors.translate(tf.errors.NotFoundError(None, None, "x")) is None
     assert errors.translate(tf.errors.InvalidArgumentError(None, None, "x"), ["count"], step=1, saved=0) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EFBIG, "File too large"), True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        # HDF5 and TensorFlow do not always tell.
+        (OSError("Unable to write\n\n  (file write failed)"), True),
+        (tf.errors.OutOfRangeError(None, None, "no space"), True),
+        (tf.errors.ResourceExhaustedError(None, None, "x; No space left on device"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (OSError(errno.EROFS, "Read-only file system"), False),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory"), False),
+        (tf.errors.PermissionDeniedError(None, None, "x/1; Permission denied"), False),
+        (tf.errors.NotFoundError(None, None, "x/1; No such file or directory"), False),
+        (tf.errors.FailedPreconditionError(None, None, "x/1; Not a directory"), False),
+    ],
+)
+def test_a_folder_that_cannot_be_written_to(error, full):
+    """The disk is blamed where it may be to blame, and the reason is told in any case."""
+    message = str(errors.not_written("runs/x", error, "Make room."))
+    reason = " ".join(str(error).split())
+    if full:
+        assert message == f"'runs/x' cannot be written to: is the disk full? Make room. ({reason})"
+    else:
+        assert message == f"'runs/x' cannot be written to: {reason}"

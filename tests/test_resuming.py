@@ -173,11 +173,18 @@ class TestDamagedCheckpoints:
         with pytest.raises(ValueError, match="No checkpoint in .* can be read: start again in another --model_dir"):
             run_training(small_config(crowds), str(stopped), resume=True)
 
-    def test_without_the_list_of_checkpoints_the_newest_is_found(self, stopped, crowds, capsys):
-        (stopped / "checkpoints" / "checkpoint").unlink()
+    def test_the_list_of_checkpoints_is_not_believed(self, stopped, crowds, capsys, tmp_path):
+        """TensorFlow's own manager would remove what it names."""
+        other = tmp_path / "ckpt-1.index"
+        other.write_text("of somebody")
+        path = tmp_path / "ckpt-1"
+        (stopped / "checkpoints" / "checkpoint").write_text(
+            f'model_checkpoint_path: "{path}"\nall_model_checkpoint_paths: "{path}"\n' * 3
+        )
         (stopped / "checkpoints" / "ckpt-6.index").unlink()
         assert run_training(small_config(crowds), str(stopped), resume=True) == 0
         assert "Resuming after 4 of 6 steps" in capsys.readouterr().err
+        assert other.read_text() == "of somebody"
 
     def test_a_run_whose_checkpoints_are_gone_is_not_overwritten(self, stopped, crowds):
         shutil.rmtree(stopped / "checkpoints")

@@ -1,6 +1,7 @@
 import dataclasses
 import errno
 import json
+import logging
 import os
 import pathlib
 import re
@@ -179,3 +180,22 @@ def test_killed_while_weights_are_saved(tmp_path):
         assert sorted(os.listdir(tmp_path)) == ["last.calibration.json", runs.LAST, foreign.name]
         assert foreign.read_text() == "mine"
     assert kills > 3
+
+
+def test_what_is_logged_before_there_is_a_folder_is_in_the_log(tmp_path, capsys):
+    """Labels that counts contradict are told while training is planned."""
+    log = logging.getLogger("tfcount")
+    with Run(str(tmp_path)).logging() as begin_file:
+        log.warning("labels contradict counts")
+        log.debug("a detail")
+        assert not os.listdir(tmp_path)
+        begin_file()
+        log.info("training")
+    lines = (tmp_path / "train.log").read_text().splitlines()
+    assert [line[20:] for line in lines] == ["labels contradict counts", "a detail", "training"]
+    assert capsys.readouterr().err == "labels contradict counts\ntraining\n"
+    # Where nothing is written, nothing is left.
+    with pytest.raises(KeyError), Run(str(tmp_path / "none")).logging():
+        log.warning("labels contradict counts")
+        raise KeyError
+    assert os.listdir(tmp_path) == ["train.log"] and not log.handlers

@@ -85,9 +85,9 @@ class TestRun:
     def test_resume_of_a_complete_run_does_nothing(self, run, crowds, tmp_path):
         run = str(shutil.copytree(run, tmp_path / "run"))
         before = weights(run)
-        notes = pathlib.Path(run, "run.json")
         # As if by another version of the code.
-        notes.write_text(notes.read_text().replace('"commit": ', '"commit": "before", "now": '))
+        notes = read(run, "run.json") | {"commit": "before"}
+        pathlib.Path(run, "run.json").write_text(json.dumps(notes))
         assert run_training(small_config(crowds), run, resume=True) == 0
         assert read(run, "run.json")["commit"] == "before"
         for one, other in zip(weights(run), before, strict=True):
@@ -218,7 +218,7 @@ class TestInitialWeights:
         "source, error, message",
         [
             ("missing", FileNotFoundError, "'missing' is neither the folder of a run nor a .weights.h5 file"),
-            (".", FileNotFoundError, "holds no weights yet"),
+            (".", FileNotFoundError, "--initial_weights=. holds no run: give the folder of one, or a file"),
             (__file__, ValueError, "test_training.py does not hold the weights of counter 'mcnn'"),
         ],
     )

@@ -8,12 +8,14 @@ import warnings
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 
 from tfcount.config import EncoderConfig, ExperimentConfig, TrainConfig
 from tfcount.methods import METHODS
 from tfcount.methods.method import Method
 from tfcount.models import COUNTERS
 from tfcount.models.counter import Counter
+from tfcount.models.weights_file import check_weights_file
 
 
 def assemble(
@@ -84,17 +86,39 @@ def load_weights(counter: Counter, path: str) -> None:
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if they are not those of the counter.
+      ValueError: if they are not those of the counter, or not finite, or the file leads to others.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path!r} is neither the folder of a run nor a .weights.h5 file.")
     try:
+        # Keras reads files of other endings otherwise.
+        if not path.endswith(".weights.h5"):
+            raise ValueError("it is no .weights.h5 file, which is what training writes.")
+        check_weights_file(path)
         with warnings.catch_warnings():
             # Keras only warns of some layers that a file lacks.
             warnings.simplefilter("error", UserWarning)
             counter.load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as error:
         raise ValueError(f"{path} does not hold the weights of counter {counter.name!r}: {error}") from error
+    check_finite(counter, path)
+
+
+def check_finite(counter: Counter, where: str) -> None:
+    """Checks that all weights of a counter are finite: others give counts that look like any.
+
+    Args:
+      counter: the network.
+      where: its weights are from, for the message.
+
+    Raises:
+      ValueError: if one is not.
+    """
+    for variable in counter.variables:
+        if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+            raise ValueError(
+                f"{where} holds weights that are not finite ({variable.path}): restore it from a copy, or train again."
+            )
 
 
 @contextlib.contextmanager

@@ -20,10 +20,12 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
     """Prints a table with the paired differences to the first folder, and draws them where that is asked for."""
     from tfcount import comparison
     from tfcount.drawing.comparison_figure import draw_comparison
+    from tfcount.records import outputs
     from tfcount.records.files import write_file
 
     if len(arguments) < 2:
         raise ValueError("which results? Name two folders or more: python -m tfcount.compare results/one results/other")
+    outputs.check_file("output", values.output)
     output = commands.Output(values.json)
     results = comparison.read_results(arguments)
     rows = comparison.summarize(results)

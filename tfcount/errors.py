@@ -1,11 +1,13 @@
 """From TensorFlow's errors to ours: one table."""
 
+import errno
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import tensorflow as tf
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LEFT = "the weights were left as they were, the last checkpoint is that of step {saved}."
 _LOWER = " Lower --train_learning_rate, lengthen --train_warmup_steps, or set --train_clip_norm=1."
 _CHECK = "`python -m tfrecords_tools.show DIR --check` tells "
@@ -48,6 +50,22 @@ TABLE = (
         for what in ("the density", "the gradient")
     ),
 )
+
+
+def not_written(folder: str, error: Exception, told: str = "") -> OSError:
+    """Returns the error to raise where a folder cannot be written to.
+
+    Args:
+      folder: of the files.
+      error: what the system, HDF5 or TensorFlow raised.
+      told: what to do on a full disk: a sentence.
+    """
+    reason = " ".join(str(error).split())
+    others = tf.errors.PermissionDeniedError, tf.errors.NotFoundError, tf.errors.FailedPreconditionError
+    # HDF5 does not always tell what went wrong: then it is the most frequent.
+    if isinstance(error, others) or getattr(error, "errno", None) not in (None, *_FULL):
+        return OSError(f"{folder!r} cannot be written to: {reason}")
+    return OSError(" ".join(filter(None, [f"{folder!r} cannot be written to: is the disk full?", told, f"({reason})"])))
 
 
 def translate(error: tf.errors.OpError, losses: Iterable[str] = (), **facts) -> Exception | None:

@@ -37,19 +37,28 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
     from tfcount import comparison, evaluation
     from tfcount.drawing.evaluation_figure import draw_evaluation
     from tfcount.drawing.evaluation_table import format_evaluation
-    from tfcount.records import lock
+    from tfcount.records import lock, outputs
     from tfcount.records.files import write_file, write_json
     from tfcount.records.folder import Records
     from tfcount.runs import Run
 
     output, run = commands.Output(values.json), Run(values.model_dir)
-    model, own_dir = run.load(), run.config().data.dir
-    records = Records.open(values.data_dir or own_dir, values.split)
-    results, summary = evaluation.evaluate_split(model, records, values.localization)
-    summary["run"] = run.notes()
+    own_dir, notes = run.config().data.dir, run.notes()
+    records = Records.open(own_dir if values.data_dir is None else values.data_dir, values.split)
     # What was measured elsewhere must not replace the evaluation of the run's own test images.
     own = os.path.abspath(records.folder) == os.path.abspath(own_dir) and values.split == "test"
-    folder = values.output or (run.folder if own else run.path(f"{summary['dataset']}_{values.split}"))
+    folder = run.folder if own else run.path(f"{evaluation.dataset_name(records)}_{values.split}")
+    if values.output is not None:
+        folder = values.output
+        outputs.check_folder("output", folder)
+    # Before the images are counted, which takes long.
+    for name in (comparison.PREDICTIONS, "evaluation.png", "evaluation.json"):
+        outputs.check_file("output", os.path.join(folder, name))
+    model = run.load()
+    results, summary = evaluation.evaluate_split(model, records, values.localization)
+    summary["run"] = notes
+    # First of all: what cannot be written is not lost.
+    output.say(format_evaluation(summary))
     picture = draw_evaluation(results, summary, evaluation.largest_errors(model, results, records))
     # Not that of a training, which may go on.
     path = os.path.join(folder, f"evaluation.{lock.NAME}")
@@ -57,7 +66,6 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
         write_file(os.path.join(folder, comparison.PREDICTIONS), comparison.predictions_csv(results))
         write_file(os.path.join(folder, "evaluation.png"), picture)
         write_json(os.path.join(folder, "evaluation.json"), summary)
-    output.say(format_evaluation(summary))
     output.say(f"Written: {folder} (evaluation.json, predictions.csv, evaluation.png)\n")
     output.document(summary)
 

@@ -156,10 +156,7 @@ def evaluate_split(model: CountingModel, records: Records, localization: bool) -
     bar = tqdm.tqdm(whole_images(records), total=len(records.rows), unit="image", desc=split, leave=False)
     with naming_damage(records):
         results = evaluate(model, bar)
-    name = manifest["dataset"]
-    if name == _OWN_PICTURES:
-        name = os.path.basename(os.path.abspath(records.folder))
-    summary = {"dataset": name, "split": split, **summarize(results)}
+    summary = {"dataset": dataset_name(records), "split": split, **summarize(results)}
     if localization:
         summary["localization"] = summarize_localization(results, model.calibration.threshold)
     if "train" in manifest["splits"]:
@@ -172,6 +169,12 @@ def evaluate_split(model: CountingModel, records: Records, localization: bool) -
         line = model.calibration.line
         summary["line"] = {"slope": line.slope, "intercept": line.intercept, "images": line.images}
     return results, summary
+
+
+def dataset_name(records: Records) -> str:
+    """Returns the name of a data set; of pictures of one's own, that of the folder of records."""
+    name = read_manifest(records.folder)["dataset"]
+    return os.path.basename(os.path.abspath(records.folder)) if name == _OWN_PICTURES else name
 
 
 def count_images(model: CountingModel, records: Records) -> np.ndarray:

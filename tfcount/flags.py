@@ -10,9 +10,9 @@ compares both.
 
 import dataclasses
 import functools
-import glob
 import inspect
 import json
+import math
 import os
 import re
 import sys
@@ -22,14 +22,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from absl import flags
 
 from tfcount.banner import import_tensorflow
+from tfcount.flagfiles import read_flagfile
 
 if TYPE_CHECKING:
     from tfcount.config import ExperimentConfig
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__))
-TABLE = os.path.join(_PACKAGE, "flags.json")
-# The folder that holds `configs/`: a wheel has it inside of the package, a clone beside it.
-FLAGFILES_ROOT = _PACKAGE if os.path.isdir(os.path.join(_PACKAGE, "configs")) else os.path.dirname(_PACKAGE)
+TABLE = os.path.join(os.path.dirname(__file__), "flags.json")
 
 _DEFINE: dict[str, Callable] = {
     "bool": flags.DEFINE_bool,
@@ -37,6 +35,8 @@ _DEFINE: dict[str, Callable] = {
     "float": flags.DEFINE_float,
     "str": flags.DEFINE_string,
 }
+# What 32 bits hold.
+_LARGEST = 3.4e38
 # What every training needs to be told comes first.
 RUN = "The run"
 _HEADINGS = {
@@ -64,43 +64,6 @@ class ConfigFlag(NamedTuple):
     type: str
     default: bool | int | float | str
     help: str
-
-
-class FlagValues(flags.FlagValues):
-    """Flags that find the flagfiles that come with tfcount, wherever a command is called.
-
-    `--flagfile=configs/l2sm_sha.flags`, also inside of flagfiles, is the file of the working directory if there is one,
-    else that of tfcount.
-    """
-
-    def _get_flag_file_lines(self, filename, parsed_file_stack=None):
-        # absl has no public way to tell it where flagfiles lie.
-        return super()._get_flag_file_lines(find_flagfile(filename), parsed_file_stack)
-
-
-def find_flagfile(path: str) -> str:
-    """Returns the path of a flagfile, which may be one that comes with tfcount.
-
-    Raises:
-      absl.flags.Error: if there is no such file; the message names those that come with tfcount.
-    """
-    # Also what a shell gives for `<(...)`, which is no regular file.
-    if os.path.exists(path):
-        return path
-    ours = os.path.join(FLAGFILES_ROOT, path)
-    if os.path.isfile(ours):
-        return ours
-    # Those of the studies are many.
-    listed = [name for name in flagfiles() if os.path.dirname(name) in ("configs", os.path.dirname(path))]
-    raise flags.Error(
-        f"there is no flagfile {path!r}, neither from here nor among those that come with tfcount: {', '.join(listed)}."
-    )
-
-
-def flagfiles() -> list[str]:
-    """Returns the flagfiles that come with tfcount, as `--flagfile` takes them."""
-    found = glob.glob("configs/**/*.flags", root_dir=FLAGFILES_ROOT, recursive=True)
-    return sorted(name.replace(os.sep, "/") for name in found)
 
 
 @functools.cache
@@ -140,7 +103,7 @@ def read(values: flags.FlagValues) -> "ExperimentConfig":
     for name, field, part in _fields():
         flag = "method" if part in METHODS else "density_loss" if part in LOSS_OPTIONS else None
         if not flag or part == chosen[flag]:
-            parts.setdefault(part, {})[field.name] = values[name].value
+            parts.setdefault(part, {})[field.name] = _checked(name, values[name].value)
         elif values[name].present:
             raise ValueError(f"--{name} is a flag of --{flag}={part}, and --{flag} is {chosen[flag]!r}.")
     top = parts.pop("", {})
@@ -150,6 +113,17 @@ def read(values: flags.FlagValues) -> "ExperimentConfig":
     types: dict[str, Callable] = {field.name: type(field.default) for field in dataclasses.fields(ExperimentConfig)}
     owners = {name: types[name](**part) for name, part in parts.items()}
     return ExperimentConfig(**top, options=options, loss_options=loss_options, **owners)
+
+
+def _checked(name, value):
+    """Returns the value of a flag; raises ValueError for a number that no flag may be."""
+    # Seeds, which say so themselves, are not signed.
+    if isinstance(value, int) and not -(2**31) <= value < 2**31 and name != "seed":
+        raise ValueError(f"--{name} must be at least -2 ** 31 and below 2 ** 31. Received: {value}.")
+    # An infinite factor keeps all pairs.
+    if isinstance(value, float) and not abs(value) < _LARGEST and (name, value) != ("ranking_hard_ratio", math.inf):
+        raise ValueError(f"--{name} must be a finite number that 32 bits hold. Received: {value}.")
+    return value
 
 
 def to_lines(config: "ExperimentConfig") -> list[str]:
@@ -166,19 +140,25 @@ def to_lines(config: "ExperimentConfig") -> list[str]:
     return lines
 
 
-def from_file(path: str) -> "ExperimentConfig":
+def from_file(path: str, nested: bool = True) -> "ExperimentConfig":
     """Reads a flagfile into a config.
 
+    Args:
+      path: of the file.
+      nested: whether it may name other flagfiles.
+
     Raises:
+      FileNotFoundError: if there is no such file.
       ValueError: if a line is no flag, or its value is not legal.
     """
-    values = FlagValues()
+    values = flags.FlagValues()
     define(values)
+    lines = read_flagfile(path, values, nested)
     try:
-        values([path, f"--flagfile={path}"])
-    except flags.Error as error:
+        values([path, *lines])
+        return read(values)
+    except (flags.Error, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
-    return read(values)
 
 
 def from_dataclasses() -> Iterator[ConfigFlag]:

@@ -76,7 +76,6 @@ class Intervals(keras.callbacks.Callback):
         """Opens what is written to at each end."""
         method = self.model
         self._counting = CountingModel.of_counter(method.counter)
-        self._manager = tf.train.CheckpointManager(self.checkpoint, self.run.path(runs.CHECKPOINTS), max_to_keep=2)
         self._writer = tf.summary.create_file_writer(self.run.path(runs.TENSORBOARD))
         self._losses = RecentMeans()
 
@@ -185,7 +184,7 @@ class Intervals(keras.callbacks.Callback):
         with run.writing():
             run.check_space([*method.variables, *method.optimizer.variables])
             run.write_notes(notes)
-            self._manager.save(checkpoint_number=method.steps)
+        run.save_checkpoint(self.checkpoint, method.steps)
 
     def _write_losses(self, step):
         """Writes the losses since the last time, and the learning rate, for TensorBoard."""

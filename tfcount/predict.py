@@ -34,7 +34,7 @@ def main(arguments: list[str], values: commands.FlagValues) -> int:
         example = "python -m tfcount.predict --savedmodel=DIR IMAGE ..."
         raise ValueError(f"which pictures? Name files or folders: {example}")
     paths = images.find_images(arguments)
-    if values.output:
+    if values.output is not None:
         _check_output(values.output, arguments)
     output, names = commands.Output(values.json), overlay_names(paths)
     model = tfcount.load(values.savedmodel, values.max_megapixels)
@@ -80,12 +80,13 @@ def main(arguments: list[str], values: commands.FlagValues) -> int:
 
 def _check_output(output, arguments):
     """Makes the folder of the outputs; raises ValueError if these would be counted as pictures, or cannot be there."""
+    from tfcount.records import outputs
+
     if os.path.realpath(output) in map(os.path.realpath, arguments):
         raise ValueError(
             f"--output={output} holds the pictures: its overlays would be counted too. Give another folder."
         )
-    if os.path.exists(output) and not os.path.isdir(output):
-        raise ValueError(f"--output={output} is a file. Give a folder.")
+    outputs.check_folder("output", output)
     os.makedirs(output, exist_ok=True)
 
 

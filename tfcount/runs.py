@@ -3,13 +3,13 @@
 import contextlib
 import errno
 import logging
+import logging.handlers
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
@@ -17,12 +17,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcount import assembly, distribution, flags
+from tfcount import assembly, checkpoints, distribution, errors, flags
 from tfcount.config import ExperimentConfig
 from tfcount.inference import Calibration, CountingModel
 from tfcount.models.counter import Counter
-from tfcount.records import lock
-from tfcount.records.files import read_json, replacing, write_file, write_json
+from tfcount.records import checksums, lock, outputs
+from tfcount.records.files import read_json, replacing, write_file
 
 FLAGS = "run.flags"
 LOG = "train.log"
@@ -37,6 +37,8 @@ FEATURES = "features"
 # Of the files of a run; grows when a run of before can no longer be read.
 FORMAT = 2
 
+_REMEDY = "Restore it from a copy, or train again."
+
 logger = logging.getLogger("tfcount")
 
 
@@ -45,7 +47,8 @@ class Run:
 
     It holds `run.flags`, `train.log`, `run.json` (the notes: versions, hardware, minutes, validations), `labels.json`
     (what was used of the annotation), `best.weights.h5` (lowest MAE on the held-out images) and `last.weights.h5`, each
-    with its `*.calibration.json`, `checkpoints/` and `tensorboard/`.
+    with its `*.calibration.json`, which also holds the SHA-256 of the weights, `checkpoints/` and `tensorboard/`. JSON
+    files hold their own SHA-256. Those of runs of before, which have none, are read without the check.
 
     Args:
       folder: where it lies, or is going to lie.
@@ -53,6 +56,7 @@ class Run:
 
     def __init__(self, folder: str):
         self.folder = folder
+        self._network: dict[str, Any] | None = None
 
     def path(self, name: str) -> str:
         """Returns the path of a file of the run."""
@@ -67,27 +71,37 @@ class Run:
 
         Raises:
           FileNotFoundError: if the folder holds no run.
+          ValueError: if the file of flags is damaged.
         """
         if not os.path.isfile(self.path(FLAGS)):
             raise FileNotFoundError(
                 f"{self.folder!r} holds no run: {self.path(FLAGS)} does not exist. Train with "
                 f"--model_dir={self.folder}."
             )
-        return flags.from_file(self.path(FLAGS))
+        # It is what training wrote: it names no other file of flags.
+        config = flags.from_file(self.path(FLAGS), nested=False)
+        if not os.path.getsize(self.path(FLAGS)):
+            raise ValueError(f"{self.path(FLAGS)} is empty. {_REMEDY}")
+        return config
 
     def notes(self) -> dict[str, Any]:
         """Reads seed, commit, versions, hardware, minutes of training, validations.
 
         Raises:
           FileNotFoundError: if there are no notes.
-          ValueError: if they are damaged, or those of an earlier version of tfcount.
+          ValueError: if they are damaged, or those of another run, or of an earlier version of tfcount.
         """
-        notes = read_json(self.path(NOTES), "Restore it from a copy, or train again.")
+        notes = checksums.read_sealed(self.path(NOTES), _REMEDY)
         if notes.get("format") != FORMAT:
             raise ValueError(
                 f"The run in {self.folder!r} was made by another version of tfcount: train again with the same flags "
                 f"and another --model_dir. Its weights can be the start: --initial_weights={self.folder}."
             )
+        if not _are_notes(notes):
+            raise ValueError(f"{self.path(NOTES)} is damaged (a value is missing, or of another kind). {_REMEDY}")
+        stated = notes.pop("flags_sha256", None)
+        if stated not in (None, checksums.sha256(self.path(FLAGS))):
+            raise ValueError(f"{self.path(NOTES)} and {self.path(FLAGS)} are not of one run. {_REMEDY}")
         return notes
 
     @contextlib.contextmanager
@@ -104,6 +118,10 @@ class Run:
                     with contextlib.suppress(FileNotFoundError):
                         os.remove(_temporary_path(path))
             yield
+
+    def check_folder(self) -> None:
+        """Raises OSError or ValueError, which name `--model_dir`, if a run cannot be written to the folder."""
+        outputs.check_folder("model_dir", self.folder)
 
     def check_free(self) -> None:
         """Raises FileExistsError if the folder holds a run already, or files that a run would write over."""
@@ -133,7 +151,7 @@ class Run:
         if kept != config:
             ours, theirs = set(flags.to_lines(config)), set(flags.to_lines(kept))
             raise ValueError(
-                f"--resume: the run in {self.folder!r} has other flags: there {sorted(theirs - ours)}, "
+                f"--resume: {self.path(FLAGS)} has other flags: there {sorted(theirs - ours)}, "
                 f"here {sorted(ours - theirs)}."
             )
         if os.path.isfile(self.path(NOTES)) and self.notes()["records"] != fingerprint:
@@ -146,18 +164,19 @@ class Run:
         """Writes what is known before the first step: flags, labels and notes."""
         with self.writing():
             write_file(self.path(FLAGS), "".join(f"{line}\n" for line in flags.to_lines(config)))
-            write_json(self.path(LABELS), label_cost)
+            checksums.write_sealed(self.path(LABELS), label_cost)
             self.write_notes(notes)
+        self._network = _network(config)
 
     def write_notes(self, notes: dict) -> None:
         """Writes the notes, in place of those of before."""
-        write_json(self.path(NOTES), notes)
+        checksums.write_sealed(self.path(NOTES), {**notes, "flags_sha256": checksums.sha256(self.path(FLAGS))})
 
     def label_cost(self) -> dict | None:
         """Reads how much annotation the run used; None if the folder does not tell."""
         if not os.path.isfile(self.path(LABELS)):
             return None
-        return read_json(self.path(LABELS), "Restore it from a copy, or train again.")
+        return checksums.read_sealed(self.path(LABELS), _REMEDY)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -172,11 +191,8 @@ class Run:
             # Not of writing, but of what was to be written.
             raise
         except (OSError, tf.errors.OpError) as error:
-            reason = " ".join(str(error).split())
-            raise OSError(
-                f"{self.folder!r} cannot be written to: is the disk full? What was saved before is whole; make room, "
-                f"then go on with --resume. ({reason})"
-            ) from error
+            told = "What was saved before is whole; make room, then go on with --resume."
+            raise errors.not_written(self.folder, error, told) from error
 
     def check_space(self, variables) -> None:
         """Raises OSError if there is less room than variables take: HDF5 ends the process where it runs out of it."""
@@ -200,11 +216,22 @@ class Run:
         ):
             self.check_space(counter.variables)
             counter.save_weights(temporary)
-            calibration.write(beside)
+            self._write_calibration(beside, calibration, checksums.sha256(temporary))
             # A process that is killed between the two moves leaves weights without a calibration, which are refused,
             # and not with that of others, by which they would count.
             with contextlib.suppress(FileNotFoundError):
                 os.remove(calibrated)
+
+    def _write_calibration(self, path, calibration, weights_sha256):
+        """Writes a calibration with what tells the weights that it belongs to, and the network that these are of."""
+        calibration.write(path)
+        content = read_json(path, _REMEDY)
+        checksums.write_sealed(path, {**content, "weights_sha256": weights_sha256, "network": self._network})
+
+    def save_checkpoint(self, checkpoint: tf.train.Checkpoint, step: int) -> None:
+        """Writes a checkpoint, see `checkpoints.save`; raises OSError if it cannot be written."""
+        with self.writing():
+            checkpoints.save(self.path(CHECKPOINTS), checkpoint, step)
 
     def holds(self, name: str) -> bool:
         """Returns whether there are the weights `BEST` or `LAST` with their calibration."""
@@ -212,7 +239,12 @@ class Run:
         return os.path.isfile(path) and os.path.isfile(_calibration_path(path))
 
     def calibration(self, name: str) -> Calibration | None:
-        """Reads the calibration of the weights `BEST` or `LAST`; None if there is none yet."""
+        """Reads the calibration of the weights `BEST` or `LAST`; None if there is none yet.
+
+        Raises:
+          ValueError: if it is damaged, or not that of these weights.
+        """
+        check_weights(self.path(name))
         path = _calibration_path(self.path(name))
         return self._read_calibration(path) if os.path.isfile(path) else None
 
@@ -245,11 +277,15 @@ class Run:
         """Returns the file of the best weights, or of the last ones if none were held out to choose by.
 
         Raises:
-          FileNotFoundError: if the run has no weights yet.
+          FileNotFoundError: if the run has no weights yet, or the best ones are gone.
         """
         for name in (BEST, LAST):
-            if os.path.isfile(self.path(name)):
-                return self.path(name)
+            path = self.path(name)
+            if os.path.isfile(path):
+                return path
+            # The last weights are no substitute: they count otherwise.
+            if os.path.isfile(_calibration_path(path)):
+                raise FileNotFoundError(f"{path} is missing: restore it from a copy, or train again.")
         raise FileNotFoundError(f"{self.folder!r} holds no weights yet ({BEST} or {LAST}): train on with --resume.")
 
     def load_counter(self) -> tuple[Counter, Calibration]:
@@ -260,8 +296,8 @@ class Run:
 
         Raises:
           FileNotFoundError: if the folder holds no run, or one without weights.
-          ValueError: if the weights are not those of the counter, the run is of an earlier version of tfcount, or the
-            counter ranks and its anchors give no line.
+          ValueError: if a file is damaged, the weights are not those of the counter or not finite, the run is of an
+            earlier version of tfcount, or the counter ranks and its anchors give no line.
         """
         config, path = self.config(), self.weights()
         calibrated = _calibration_path(path)
@@ -269,6 +305,13 @@ class Run:
         if not os.path.isfile(calibrated):
             self.notes()
             raise FileNotFoundError(f"{calibrated} is missing: restore it from a copy, or train on with --resume.")
+        check_weights(path)
+        network = checksums.read_sealed(calibrated, _REMEDY).get("network")
+        if network not in (None, _network(config)):
+            raise ValueError(
+                f"{path} does not hold the weights of counter {config.counter!r} as {self.path(FLAGS)} has it, "
+                f"{_network(config)}, but of {network}: one of the two is of another run. {_REMEDY}"
+            )
         calibration = self._read_calibration(calibrated)
         if calibration.line.slope <= 0:
             raise ValueError(
@@ -279,7 +322,10 @@ class Run:
             counter = assembly.build_counter(config, weights="none")
         if calibration.ranks:
             counter.leave_out_activation()
-        assembly.load_weights(counter, path)
+        try:
+            assembly.load_weights(counter, path)
+        except ValueError as error:
+            raise ValueError(f"{error} The counter is that of {self.path(FLAGS)}.") from error
         return counter, calibration
 
     def load(self) -> CountingModel:
@@ -293,8 +339,7 @@ class Run:
           ValueError: if there are none, though the run had some.
         """
         folder = self.path(CHECKPOINTS)
-        names = os.listdir(folder) if os.path.isdir(folder) else []
-        steps = [int(match[1]) for name in names if (match := re.fullmatch(r"ckpt-(\d+)\.index", name))]
+        steps = checkpoints.steps_of(folder)
         # The first checkpoint may have failed, after the notes on its validation were written.
         if not steps and os.path.isfile(self.path(NOTES)) and len(self.notes()["validation"]) > 1:
             raise ValueError(
@@ -304,60 +349,75 @@ class Run:
         return [os.path.join(folder, f"ckpt-{step}") for step in sorted(steps, reverse=True)]
 
     @contextlib.contextmanager
-    def logging(self) -> Iterator[None]:
-        """Sends what tfcount logs to the terminal, and the details too to the file of the run."""
+    def logging(self) -> Iterator[Callable[[], None]]:
+        """Sends what tfcount logs to the terminal, and the details too to the file of the run.
+
+        Gives a function that begins the file: what was logged before, when there was no folder yet, comes first.
+        """
         terminal = logging.StreamHandler(sys.stderr)
         terminal.setLevel(logging.INFO)
-        file = logging.FileHandler(self.path(LOG))
-        # On a full disk the log is the least that is lost.
-        file.handleError = lambda record: None  # type: ignore[method-assign]
-        file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        # Neither a number of records nor a level of theirs empties it.
+        waiting = logging.handlers.MemoryHandler(sys.maxsize, sys.maxsize, flushOnClose=False)
         logger.setLevel(logging.DEBUG)
         propagate, logger.propagate = logger.propagate, False
-        for handler in (terminal, file):
+        handlers: list[logging.Handler] = [terminal, waiting]
+
+        def begin_file():
+            file = logging.FileHandler(self.path(LOG))
+            # On a full disk the log is the least that is lost.
+            file.handleError = lambda record: None  # type: ignore[method-assign]
+            file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+            waiting.setTarget(file)
+            waiting.flush()
+            logger.removeHandler(waiting)
+            logger.addHandler(file)
+            handlers.append(file)
+
+        for handler in handlers:
             logger.addHandler(handler)
         try:
-            yield
+            yield begin_file
         finally:
             logger.propagate = propagate
-            for handler in (terminal, file):
+            for handler in handlers:
                 logger.removeHandler(handler)
                 handler.close()
 
     def _read_calibration(self, path):
-        return Calibration.read(path, "Restore it from a copy, or train again.")
-
-
-def restore(checkpoint: tf.train.Checkpoint, paths: list[str]) -> None:
-    """Restores the first of some checkpoints that is whole.
-
-    Raises:
-      ValueError: if there is none, or they are of another counter.
-    """
-    for path in paths:
-        try:
-            # The number of checkpoints saved, which it also holds, is created, and read, when the next one is saved.
-            checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
-        except (AssertionError, ValueError) as error:
-            raise ValueError(f"{path} is the checkpoint of another counter or method: {error}") from error
-        # TensorFlow's reader turns some of its errors into IndexError.
-        except (tf.errors.OpError, IndexError) as error:
-            sys.stderr.write(f"Warning: checkpoint {path} is damaged ({error}).\n")
-        else:
-            return
-    raise ValueError(
-        f"No checkpoint in {os.path.dirname(paths[0])!r} can be read: start again in another --model_dir. If the run "
-        "has weights, --initial_weights starts from them."
-    )
+        checksums.read_sealed(path, _REMEDY)
+        return Calibration.read(path, _REMEDY)
 
 
 def weights_of(path: str) -> str:
     """Returns the file of weights that `--initial_weights` names: a file, or the folder of a run.
 
     Raises:
-      FileNotFoundError: if it is the folder of a run without weights.
+      FileNotFoundError: if it is the folder of a run without weights, or of no run.
+      ValueError: if the weights are of a run, and damaged.
     """
-    return Run(path).weights() if os.path.isdir(path) else path
+    if os.path.isdir(path):
+        run = Run(path)
+        if not (run.exists() or any(os.path.exists(run.path(name)) for name in (BEST, LAST))):
+            raise FileNotFoundError(f"--initial_weights={path} holds no run: give the folder of one, or a file.")
+        path = run.weights()
+    check_weights(path)
+    return path
+
+
+def check_weights(path: str) -> None:
+    """Checks that a file of weights is the one that its calibration belongs to, where it has one that tells.
+
+    Raises:
+      ValueError: if it is another one, or the calibration is damaged.
+    """
+    calibrated = _calibration_path(path)
+    if os.path.isfile(path) and os.path.isfile(calibrated):
+        stated = checksums.read_sealed(calibrated, _REMEDY).get("weights_sha256")
+        if stated not in (None, checksums.sha256(path)):
+            raise ValueError(
+                f"{path} is damaged, or of another run: its SHA-256 is not the one in {calibrated}. Restore both from "
+                "a copy, or train again."
+            )
 
 
 def environment(counter: Counter) -> dict[str, Any]:
@@ -392,3 +452,26 @@ def _temporary_path(path):
 
 def _calibration_path(weights):
     return weights.removesuffix(".weights.h5") + ".calibration.json"
+
+
+def _network(config):
+    """Returns what of a config decides what the counter computes from its weights."""
+    return {"counter": config.counter, "encoder": config.encoder.name, **config.options.counter_options()}
+
+
+def _are_notes(notes):
+    """Returns whether all that is read of the notes of a run is there, and of its kind."""
+
+    def is_number(value):
+        return isinstance(value, int | float) and not isinstance(value, bool) and (value != value or abs(value) < 1e15)
+
+    entries = notes.get("validation")
+    return (
+        isinstance(notes.get("records"), str)
+        and is_number(notes.get("training_minutes"))
+        and isinstance(notes.get("steps"), int)
+        and is_number(notes["steps"])
+        and isinstance(entries, list)
+        and all(isinstance(entry, dict) and all(map(is_number, entry.values())) for entry in entries)
+        and all(isinstance(entry.get("step"), int) for entry in entries)
+    )

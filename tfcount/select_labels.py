@@ -1,5 +1,6 @@
 """Proposes what to label next: `python -m tfcount.select_labels --strategy=ranking --data_dir=data/mine`."""
 
+import math
 import os
 
 from absl import flags
@@ -24,7 +25,12 @@ def define_flags(values: commands.FlagValues) -> None:
     text("split", "train", "Split whose images are labeled.", flag_values=values)
     text("answers", None, "CSV file image_a,image_b,relation: answers to keep in the records.", flag_values=values)
     number(
-        "number", 100, "How many pairs, or images, to ask; with --simulate, a round.", lower_bound=1, flag_values=values
+        "number",
+        100,
+        "How many pairs, or images, to ask; with --simulate, a round.",
+        lower_bound=1,
+        upper_bound=2**31 - 1,
+        flag_values=values,
     )
     text("output", "questions.csv", "CSV file for the questions.", flag_values=values)
     text("model_dir", None, "Run whose counts tell which pairs, or images, are worth asking.", flag_values=values)
@@ -37,7 +43,7 @@ def define_flags(values: commands.FlagValues) -> None:
         "Answer from the counts of the records, and tell how many questions it takes.",
         flag_values=values,
     )
-    number("seed", 0, "Of what is drawn at random.", lower_bound=0, flag_values=values)
+    number("seed", 0, "Of what is drawn at random.", lower_bound=0, upper_bound=2**32 - 1, flag_values=values)
     commands.define_json(values)
 
 
@@ -48,9 +54,12 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
     from tfcount import evaluation
     from tfcount.labeling import pair_selection, questions, simulation
     from tfcount.labeling.anchor_selection import spread
+    from tfcount.records import outputs
     from tfcount.records.folder import Records
     from tfcount.runs import Run
 
+    if not math.isfinite(values.ratio):
+        raise ValueError(f"--ratio must be a finite number. Received: {values.ratio}.")
     output, records = commands.Output(values.json), Records.open(values.data_dir, values.split)
     ids, truth = [row.id for row in records.rows], np.array([row.count for row in records.rows])
     if values.simulate:
@@ -58,17 +67,20 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
         output.say(simulation.table(found))
         output.document(found)
         return
-    if os.path.exists(values.output):
+    if values.answers is not None and not os.path.isfile(values.answers):
+        raise FileNotFoundError(f"--answers={values.answers} is no file. Give the CSV file with the answers.")
+    if os.path.isfile(values.output):
         raise FileExistsError(
             f"{values.output} exists, and may hold answers: give another --output for the next questions, and read "
             f"answers with --answers={values.output}."
         )
+    outputs.check_file("output", values.output)
     kept = questions.keep_answers(records, values.answers)
     output.say(kept.text())
     ranking = values.strategy == "ranking"
     labels = questions.add_counts(kept.labels, records, values.ratio) if ranking else kept.labels
     counts = None
-    if values.model_dir:
+    if values.model_dir is not None:
         counts = np.where(np.isnan(truth), evaluation.count_images(Run(values.model_dir).load(), records), truth)
     counted = int((~np.isnan(truth)).sum())
     if not ranking:

@@ -1,8 +1,6 @@
 """Trains a counter: `python -m tfcount.train --flagfile=configs/l2sm_sha.flags`."""
 
 import os
-import re
-import sys
 
 from absl.flags import DEFINE_bool, DEFINE_string
 
@@ -32,20 +30,21 @@ def main(arguments: list[str], values: commands.FlagValues) -> int:
     from tfcount.runs import Run
 
     config = flags.read(values)
-    run = Run(values.model_dir or default_model_dir(sys.argv[1:]))
+    run = Run(values.model_dir or default_model_dir(values.flagfile))
+    run.check_folder()
+    training.check_memory(config)
     return training.train(config, *training.open_records(config), run, values.resume)
 
 
-def default_model_dir(arguments: list[str]) -> str:
-    """Returns `runs/NAME` for the last flagfile of a command line, `NAME.flags`.
+def default_model_dir(flagfile: str) -> str:
+    """Returns `runs/NAME` for a flagfile `NAME.flags`.
 
     Raises:
       ValueError: if there is no flagfile.
     """
-    paths = re.findall(r"^--?flagfile[=\n](.+)$", "\n".join(arguments), re.MULTILINE)
-    if not paths:
+    if not flagfile:
         raise ValueError("--model_dir must name a folder for the run: without --flagfile it has no name.")
-    return os.path.join("runs", os.path.splitext(os.path.basename(paths[-1]))[0])
+    return os.path.join("runs", os.path.splitext(os.path.basename(flagfile))[0])
 
 
 if __name__ == "__main__":

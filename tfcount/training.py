@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfcount import assembly, distribution, errors, runs
+from tfcount import assembly, checkpoints, distribution, errors, runs
 from tfcount.config import ExperimentConfig
 from tfcount.data import augment, feature_cache
 from tfcount.data.streams.evaluation import whole_images
@@ -98,6 +98,11 @@ def _train(config, training, held_out, run, resume):
         )
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
+    with run.logging() as begin_log:
+        return _prepare_and_fit(config, training, held_out, run, resume, begin_log, fingerprint, replicas)
+
+
+def _prepare_and_fit(config, training, held_out, run, resume, begin_log, fingerprint, replicas):
     plan = METHODS[config.method].plan(config.options, training, config.seed)
     keras.utils.set_random_seed(config.seed)
     saved = run.checkpoints() if resume else []
@@ -109,7 +114,7 @@ def _train(config, training, held_out, run, resume):
     checkpoint = tf.train.Checkpoint(method=method, optimizer=method.optimizer)
     notes: dict[str, Any] = {"records": fingerprint, "training_minutes": 0.0, "steps": 0, "validation": []}
     if saved:
-        runs.restore(checkpoint, saved)
+        checkpoints.restore(checkpoint, saved)
         notes = run.notes()
         # What was validated after that checkpoint is going to be validated again.
         notes["validation"] = [entry for entry in notes["validation"] if entry["step"] <= method.steps]
@@ -134,7 +139,8 @@ def _train(config, training, held_out, run, resume):
     if method.steps < config.train.steps:
         notes |= {"format": runs.FORMAT, "seed": config.seed, **runs.environment(method.counter)}
         run.write_start(config, _label_cost(plan, held_out, config.initial_weights), notes)
-    with run.logging(), contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
+        begin_log()
         if config.cache_features and method.steps < config.train.steps:
             folder = run.path(runs.FEATURES)
             stack.callback(temporary.remove, folder)
@@ -177,6 +183,17 @@ def _farewell(run, notes, records):
     return f"{text}. Next: python -m tfcount.export --model_dir={folder} --output={name}"
 
 
+def check_memory(config: ExperimentConfig) -> None:
+    """Raises ValueError if the crops of a single step do not fit into memory: the system would end the process."""
+    size = config.train.batch_size * config.data.crop**2 * 3 * 4
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
+        raise ValueError(
+            f"--data_crop={config.data.crop} and --train_batch_size={config.train.batch_size}: the crops of a step "
+            f"alone take {size / 1e9:.0f} GB, and there are {memory / 1e9:.0f} GB of memory: lower one of them."
+        )
+
+
 def _fit(config, run, notes, method, dataset, checkpoint, plan, training, held_out):
     """Trains up to the last step, or until a signal comes, which it returns; keeps notes and folder up to date."""
     start = method.steps
@@ -196,8 +213,8 @@ def _fit(config, run, notes, method, dataset, checkpoint, plan, training, held_o
     progress = Progress(config.train.steps, start, config.train.batch_size)
     limits = config.data.long_side, config.data.short_side
     # A run that goes on inside an interval has chosen a threshold before.
-    chosen = run.calibration(runs.LAST) if start else None
-    threshold = chosen.threshold if chosen else THRESHOLD
+    chosen = [entry.get("val_threshold", THRESHOLD) for entry in notes["validation"] if "val_mae" in entry]
+    threshold = chosen[-1] if chosen else THRESHOLD
     calibration = Calibration(threshold=threshold, limits=limits, ranks=bool(plan.anchors))
     intervals = Intervals(
         run,

@@ -23,6 +23,9 @@ from tfrecords_tools.annotations import files, folder, jhu, loading, nwpu, shang
 from tfrecords_tools.writing.dataset import write_dataset
 from tfrecords_tools.writing.plan import ImageSource
 
+REQUIRED = ("dataset", "input", "output")
+ARGUMENTS = ""
+
 DATASETS: dict[str, Callable] = {
     "sha": functools.partial(shanghaitech.read, part="A"),
     "shb": functools.partial(shanghaitech.read, part="B"),
@@ -132,4 +135,4 @@ def summarize(manifest: dict) -> str:
 
 
 if __name__ == "__main__":
-    commands.run(main, define_flags)
+    commands.run("build")

@@ -18,12 +18,15 @@ import tensorflow as tf
 import tqdm
 from absl import flags
 
-from tfcount.records import schema
+from tfcount.records import outputs, schema
 from tfcount.records.files import path_in, write_file
 from tfcount.records.folder import IndexRow, disagreements, read_index
 from tfcount.records.labels import KINDS, PointsLabel, RegionsLabel, read_labels
 from tfcount.records.manifest import difference, hash_file, read_manifest
 from tfrecords_tools import commands
+
+REQUIRED = ()
+ARGUMENTS = "DIR"
 
 # Smaller images are enlarged, so that points do not hide what they mark.
 LEAST_SIDE = 512
@@ -56,6 +59,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
         raise ValueError("give either --id and --out, or --check.")
     if values.check:
         return _report(argv[1])
+    outputs.check_file("out", values.out)
     record = read_record(argv[1], values.split, values.id)
     _write_picture(values.out, draw(record) if values.points else decode(record))
     return 0
@@ -312,4 +316,4 @@ def _write_picture(path: str, picture: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    commands.run(main, define_flags)
+    commands.run("show")

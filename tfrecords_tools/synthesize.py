@@ -23,10 +23,14 @@ from tfrecords_tools.crowds import planning, rendering
 from tfrecords_tools.writing.dataset import write_dataset
 from tfrecords_tools.writing.plan import LoadedImage
 
+REQUIRED = ("output",)
+ARGUMENTS = ""
+
 DATASET = "synthetic"
 
 # JPEG holds sides up to 65,535 pixels; memory ends earlier.
 _LARGEST_SIDE = 8192
+_MOST_IMAGES = 10_000_000
 _EMPTY = 0.04
 # One image of so many shows people beside the camera, and at most so many people.
 _CLOSE_EVERY, _CLOSE_PEOPLE = 6, 12
@@ -136,8 +140,8 @@ def synthesize(
       FileExistsError: if `output` exists, and holds something else than records or `overwrite` is not set.
       OSError: if a file cannot be written.
     """
-    _check("train_images", train_images, 1)
-    _check("test_images", test_images, 0)
+    _check("train_images", train_images, 1, _MOST_IMAGES)
+    _check("test_images", test_images, 0, _MOST_IMAGES)
     _check("height", height, planning.MIN_SIDE, _LARGEST_SIDE)
     _check("width", width, planning.MIN_SIDE, _LARGEST_SIDE)
     _check("seed", seed, 0)
@@ -181,11 +185,10 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 @commands.reporting_errors
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
     """Makes the data set as the flags say, and returns the exit code."""
     if len(argv) > 1:
         raise ValueError(f"unexpected arguments {argv[1:]}; flags are written like --output=DIR.")
-    values = flags.FLAGS
     manifest = synthesize(
         values.output,
         train_images=values.train_images,
@@ -201,4 +204,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    commands.run(main, define_flags)
+    commands.run("synthesize")

@@ -157,6 +157,6 @@ def test_command_line():
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     command = [sys.executable, "-m", "tfrecords_tools.build", "--help"]
     text = subprocess.run(command, capture_output=True, text=True, env=environment).stdout
-    assert text.index("python -m tfrecords_tools.build --dataset=sha") < text.index("--dataset: <sha|shb|")
+    assert text.index("python -m tfrecords_tools.build --dataset=sha") < text.index("--dataset=<sha|shb|")
     assert "vgg_cells: Reads " in text
     assert "--overwrite" in text or "--[no]overwrite" in text

@@ -7,6 +7,12 @@ import tensorflow as tf
 from tfcount.ops import density
 from tfcount.records import holding_out
 
+# Beyond them memory ends, or an image.
+_LARGEST_CROP = 8192
+_MOST_DIVISIONS = 64
+_LARGEST_SCALE = 100
+_LARGEST_SIGMA = 10_000
+
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
@@ -18,7 +24,7 @@ class DataConfig:
       validation_by: which training images are held out: some at random if empty; "order", the last ones in the natural
         order of their ids, for the frames of one camera; "name:PATTERN", a regular expression whose first group tells
         cameras, scenes or days apart, of which whole ones are held out; or "attribute:NAME", whose values do.
-      crop: side of the square crops, pixels; 0 trains on whole images, one a step.
+      crop: side of the square crops, pixels, up to 8192; 0 trains on whole images, one a step.
       division: whole images are cut into so many parts along each side, which make the batch.
       long_side: images whose longer side is longer are reduced to it, wherever the counter is used; 0 reduces none.
       short_side: images whose shorter side is longer are reduced to it, likewise; 0 reduces none.
@@ -49,13 +55,17 @@ class DataConfig:
         for name in ("crop", "long_side", "short_side"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--data_{name} must be at least 0. Received: {getattr(self, name)}.")
-        if self.division < 1:
-            raise ValueError(f"--data_division must be at least 1. Received: {self.division}.")
+        if self.crop > _LARGEST_CROP:
+            raise ValueError(f"--data_crop must be at most {_LARGEST_CROP}. Received: {self.crop}.")
+        if not 1 <= self.division <= _MOST_DIVISIONS:
+            raise ValueError(
+                f"--data_division must be at least 1 and at most {_MOST_DIVISIONS}. Received: {self.division}."
+            )
         if self.division > 1 and self.crop:
             raise ValueError("--data_division cuts whole images: it needs --data_crop=0.")
-        if not 0 < self.scale_min <= self.scale_max:
+        if not 0 < self.scale_min <= self.scale_max <= _LARGEST_SCALE:
             raise ValueError(
-                "--data_scale_min must be positive and at most --data_scale_max. "
+                f"--data_scale_min must be positive and at most --data_scale_max, and that at most {_LARGEST_SCALE}. "
                 f"Received: {self.scale_min} and {self.scale_max}."
             )
         for name in ("color", "grey"):
@@ -78,8 +88,8 @@ class DensityConfig:
     sigma: float = 4.0
 
     def __post_init__(self):
-        if not self.sigma > 0:
-            raise ValueError(f"--density_sigma must be positive. Received: {self.sigma}.")
+        if not 0 < self.sigma <= _LARGEST_SIGMA:
+            raise ValueError(f"--density_sigma must be positive and at most {_LARGEST_SIGMA}. Received: {self.sigma}.")
 
     def sigmas(self, points: tf.Tensor) -> tf.Tensor:
         """Returns the sigma of each head, `(n,)` pixels, for all heads `(n, 2)` of a whole image."""

@@ -6,25 +6,35 @@ import tensorflow as tf
 from tfcount.ops.density import density_map
 
 
-def points_of(y_true) -> tuple[tf.Tensor, tf.Tensor]:
+def points_of(y_true, density) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the annotated points and which of them are real.
 
     Args:
       y_true: a dict with `points` (batch, m, 2), (x, y) in pixels, and `point_mask` (batch, m), 1 for points and 0 for
         padding; or, for `keras.Model.compile`, which takes one tensor for each output, a tensor (batch, m, 3) of x, y
-        and mask.
+        and mask. A dict may also have `span` and `side`, see `tfcount.ops.transport_cost`.
+      density: `(batch, ...)` with which they are compared. Without the check a single image would be compared with
+        every density, as shapes broadcast.
 
     Returns:
       `(batch, m, 2)` float32, 0 where there is padding, and `(batch, m)` float32.
 
     Raises:
-      ValueError: if it is neither.
-      tf.errors.InvalidArgumentError: if a point is not finite.
+      ValueError: if it is neither, or of another number of images.
+      tf.errors.InvalidArgumentError: if a point is not finite, or, where shapes are known when the graph runs only, it
+        is of another number of images.
     """
     if isinstance(y_true, dict):
         if not {"points", "point_mask"} <= set(y_true):
             raise ValueError(f"`y_true` must have `points` and `point_mask`. Received: {sorted(y_true)}.")
         points, mask = tf.cast(y_true["points"], tf.float32), tf.cast(y_true["point_mask"], tf.float32)
+        if not (points.shape.is_compatible_with([None, None, 2]) and mask.shape.is_compatible_with(points.shape[:2])):
+            raise ValueError(
+                "`points` must be of shape (batch, m, 2) and `point_mask` of shape (batch, m). "
+                f"Received: shapes {points.shape} and {mask.shape}."
+            )
+        extra = {name: y_true[name] for name in ("span", "side") if y_true.get(name) is not None}
+        check_same_batch(density, points=points, point_mask=mask, **extra)
     else:
         y_true = tf.cast(y_true, tf.float32)
         if y_true.shape.rank != 3 or y_true.shape[-1] != 3:
@@ -32,10 +42,29 @@ def points_of(y_true) -> tuple[tf.Tensor, tf.Tensor]:
                 "`y_true` must be a dict with `points` and `point_mask`, or a tensor (batch, m, 3) of x, y and mask. "
                 f"Received: shape {y_true.shape}."
             )
+        check_same_batch(density, y_true=y_true)
         points, mask = y_true[..., :2], y_true[..., 2]
     points = tf.where(mask[..., None] > 0, points, 0.0)
     mask = tf.debugging.check_numerics(mask, "the mask of points is not finite")
     return tf.debugging.check_numerics(points, "a point is not finite"), mask
+
+
+def check_same_batch(density, /, **truth) -> None:
+    """Checks that everything is of as many images as the density, `(batch, ...)`.
+
+    Raises:
+      ValueError: if something is not.
+      tf.errors.InvalidArgumentError: likewise, where shapes are known when the graph runs only.
+    """
+    density = tf.convert_to_tensor(density)
+    for name, value in truth.items():
+        value = tf.convert_to_tensor(value)
+        text = f"`{name}` must be of as many images as `y_pred`"
+        images, known = density.shape[:1], value.shape[:1]
+        if not known.is_compatible_with(images):
+            raise ValueError(f"{text}. Received: shape {value.shape} for a density of shape {density.shape}.")
+        if not (known.is_fully_defined() and images.is_fully_defined()):
+            tf.debugging.assert_equal(tf.shape(value)[0], tf.shape(density)[0], f"{text}.")
 
 
 def missing_to_power_of_two(number: tf.Tensor) -> tf.Tensor:
@@ -97,10 +126,16 @@ class DensityTargetLoss(keras.losses.Loss):
         else:
             target = y_true if len(y_true.shape) == 4 else None
         if target is None:
-            points, mask = points_of(y_true)
+            points, mask = points_of(y_true, y_pred)
             height, width = tf.shape(y_pred)[1], tf.shape(y_pred)[2]
             target = density_map(points, mask, tf.fill(tf.shape(mask), self.sigma), height, width, self.stride)
-        return self.compare(tf.cast(target, y_pred.dtype), y_pred)
+        target = tf.cast(target, y_pred.dtype)
+        if not target.shape.is_compatible_with(y_pred.shape):
+            raise ValueError(
+                f"The target density must be of the shape of `y_pred`, {y_pred.shape}. Received: shape {target.shape}."
+            )
+        check_same_batch(y_pred, density=target)
+        return self.compare(target, y_pred)
 
     def compare(self, target, density):
         """Returns the loss of densities `(batch, h, w, 1)`, one value per example."""

@@ -47,7 +47,7 @@ class BayesianLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """Returns one value per example, `(batch,)`."""
-        points, mask = points_of(y_true)
+        points, mask = points_of(y_true, y_pred)
         density = tf.cast(finite(y_pred), tf.float32)
         height, width = tf.shape(density)[1], tf.shape(density)[2]
         pixels = tf.ones(tf.shape(mask)[:1])

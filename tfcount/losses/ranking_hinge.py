@@ -61,7 +61,7 @@ class RankingHingeLoss(keras.losses.Loss):
       Returns `(batch,)`.
 
     Raises:
-      ValueError: if the margin is negative.
+      ValueError: if the margin is negative, or relations and potentials are of other shapes.
     """
 
     def __init__(self, margin: float = 0.5, name="ranking_hinge", **kwargs):
@@ -72,6 +72,12 @@ class RankingHingeLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """Returns one value per pair, `(batch,)`."""
+        pairs = {shape[0] for shape in (y_true.shape, y_pred.shape)} - {None}
+        if len(pairs) > 1 or y_pred.shape[1:] != (2,):
+            raise ValueError(
+                "`y_true` must be of shape (batch,) or (batch, 1) and `y_pred` of shape (batch, 2). "
+                f"Received: shapes {y_true.shape} and {y_pred.shape}."
+            )
         relation = ops.cast(ops.reshape(y_true, [-1]), y_pred.dtype)
         first, second = y_pred[:, 0], y_pred[:, 1]
         return ranking_hinge(relation * first, relation * second, self.margin)

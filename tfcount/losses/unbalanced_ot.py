@@ -139,7 +139,7 @@ class UnbalancedOTLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """Returns one value per example, `(batch,)`."""
-        points, mask = points_of(y_true)
+        points, mask = points_of(y_true, y_pred)
         density = tf.cast(finite(y_pred), tf.float32)
         extra = y_true if isinstance(y_true, dict) else {}
         batch, height, width = tf.unstack(tf.shape(density)[:3])

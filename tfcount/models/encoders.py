@@ -10,6 +10,8 @@ import h5py
 import keras
 from keras import ops
 
+from tfcount.models.weights_file import check_weights_file
+
 # Mean of the ImageNet training images, in RGB order: what Keras Applications subtracts in its "caffe" mode.
 IMAGENET_MEAN = (123.68, 116.779, 103.939)
 
@@ -245,11 +247,12 @@ def load_imagenet_weights(application, weights: str, layers: Sequence[str]) -> k
             f"`encoder_weights` must be 'imagenet', 'none' or an existing .h5 file. Received: {weights!r}."
         )
     try:
-        with h5py.File(weights) as file:
-            group = file.get("model_weights", file)
-            missing = [layer for layer in layers if layer not in group]
-    except OSError as error:
-        raise ValueError(f"`encoder_weights`={weights} is not a readable HDF5 file: {error}") from error
+        check_weights_file(weights)
+    except ValueError as error:
+        raise ValueError(f"`encoder_weights`={error}") from error
+    with h5py.File(weights) as file:
+        group = file.get("model_weights", file)
+        missing = [layer for layer in layers if layer not in group]
     if missing:
         raise ValueError(
             f"`encoder_weights`={weights} has no weights for layer {missing[0]!r} of {name}: it must be a file in the "

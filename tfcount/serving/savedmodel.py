@@ -2,15 +2,16 @@
 
 import os
 
+import numpy as np
 import tensorflow as tf
 
-from tfcount import runs
+from tfcount import assembly, errors, runs
 from tfcount.data.augment import reduced_image
 from tfcount.inference import BROKEN, MOST_PEAKS, Calibration, CountingModel
 from tfcount.models.counter import Counter
 from tfcount.ops.peaks import local_maxima
 from tfcount.ops.tiling import density_in_tiles
-from tfcount.records import headers, lock, temporary
+from tfcount.records import checksums, headers, lock, temporary
 from tfcount.serving.decoding import decode_checked
 
 CALIBRATION = "calibration.json"
@@ -134,9 +135,10 @@ def export(
     Raises:
       BlockingIOError: if another process exports into this folder, and does not end.
       OSError: if it cannot be written.
-      ValueError: if decoders cannot have images of so many megapixels.
+      ValueError: if weights are not finite, or decoders cannot have images of so many megapixels.
     """
     headers.check_limit(max_megapixels)
+    assembly.check_finite(counter, f"The counter {counter.name!r}")
     module = CountingModule(counter, calibration, max_megapixels)
     signatures = {"serving_default": module.count, "density": module.density}
     work = os.path.join(output, _WORK)
@@ -145,13 +147,14 @@ def export(
         temporary.remove(work)
         temporary.make(work)
         try:
-            tf.saved_model.save(module, os.path.join(work, "model"), signatures=signatures)
-            calibration.write(os.path.join(work, "model", CALIBRATION))
+            model = os.path.join(work, "model")
+            tf.saved_model.save(module, model, signatures=signatures)
+            calibration.write(os.path.join(model, CALIBRATION))
+            checksums.write_sums(model)
             target = os.path.join(output, str(max([0, *_versions(output)]) + 1))
-            os.rename(os.path.join(work, "model"), target)
+            os.rename(model, target)
         except tf.errors.OpError as error:
-            reason = " ".join(str(error).split())
-            raise OSError(f"{output!r} cannot be written to: is the disk full? ({reason})") from error
+            raise errors.not_written(output, error) from error
         finally:
             temporary.remove(work)
     return target
@@ -190,8 +193,9 @@ def load(path: str | os.PathLike, max_megapixels: float | None = None) -> Counti
             "(saved_model.pb)."
         )
     try:
+        checksums.check_sums(folder, "saved_model.pb")
         model = tf.saved_model.load(folder)
-    except (OSError, IndexError, tf.errors.OpError) as error:
+    except (ValueError, OSError, IndexError, tf.errors.OpError) as error:
         raise ValueError(
             f"The SavedModel in {folder!r} is damaged: export it again. ({' '.join(str(error).split())})"
         ) from error
@@ -204,6 +208,9 @@ def load(path: str | os.PathLike, max_megapixels: float | None = None) -> Counti
             "a run of before must be trained again first."
         )
     calibration = Calibration.read(calibrated, "Export the run again.")
+    for variable in model.signatures["density"].variables:
+        if variable.dtype.is_floating and not np.isfinite(variable.numpy()).all():
+            raise ValueError(f"The SavedModel in {folder!r} holds weights that are not finite: export the run again.")
 
     def density(images, model=model):  # The model owns the variables of its functions.
         return model.tiled(tf.constant(images))
