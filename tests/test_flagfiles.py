@@ -31,14 +31,14 @@ def test_command_lines(values, arguments, expected):
     assert read_command_line(arguments, values) == CommandLine(*expected)
 
 
-def test_flagfiles_in_their_places(values, tmp_path):
+def test_flags_that_are_given_count_wherever_they_stand(values, tmp_path):
     inner, outer = tmp_path / "inner.flags", tmp_path / "outer.flags"
     inner.write_text("# inner\n--counter=mcnn\n\n")
     outer.write_text(f"// outer\r\n--seed=1\r\n  --flagfile={inner}  \n--noresume\n")
     read = ["--seed=1", "--counter=mcnn", "--noresume"]
     for written in ([f"--flagfile={outer}"], ["-flagfile", str(outer)]):
         found = read_command_line(["--seed=0", *written, "--seed=2"], values)
-        assert found == (["--seed=0", *read, "--seed=2"], [], str(outer), "")
+        assert found == ([*read, "--seed=0", "--seed=2"], [], str(outer), "")
     # What several files share may be read twice.
     assert read_command_line([f"--flagfile={outer}", f"--flagfile={inner}"], values).flagfile == str(inner)
     with pytest.raises(ValueError, match="outer.flags, line 3: there is no flag --'flagfile'"):
