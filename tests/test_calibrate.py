@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from tfcount import calibrate, evaluation, runs
+from tfcount import calibrate, evaluation, runs, training
 from tfcount.drawing.evaluation_table import format_evaluation
 from tfcount.inference import Calibration, CountingModel
 from tfcount.ops.anchor_line import AnchorLine
@@ -80,15 +80,19 @@ def test_counts_follow_the_factor(copy, crowds, ten, capsys):
     assert Run(str(copy)).load_counter()[1] == model.calibration
 
 
-def test_of_its_own_records_held_out_images_are_counted(copy, crowds, capsys):
-    config = Run(str(copy)).config()
-    held_out = Records.open(crowds, "train").hold_out(config.data.validation_fraction, config.seed)[1]
-    call(f"--model_dir={copy}")
-    line = Run(str(copy)).calibration(runs.BEST).line
-    sums = evaluation.count_images(Run(str(copy)).load().calibrated(Calibration()), held_out)
-    assert line.images == len(held_out.rows) == 3
-    assert line.slope == pytest.approx(sum(row.count for row in held_out.rows) / sums.sum(), rel=1e-4)
-    flagfile = copy / "run.flags"
+def test_of_its_own_records_held_out_images_are_counted(copy, crowds):
+    """Those of the rule by which the run holds out: at random, and the last ones."""
+    run, flagfile = Run(str(copy)), copy / "run.flags"
+    for rule in ("", "order"):
+        flagfile.write_text(flagfile.read_text() + f"--data_validation_by={rule}\n")
+        _, held_out = training.open_records(run.config())
+        call(f"--model_dir={copy}")
+        line = run.calibration(runs.BEST).line
+        sums = evaluation.count_images(run.load().calibrated(Calibration()), held_out)
+        assert line.images == len(held_out.rows) == 3
+        assert line.slope == pytest.approx(sum(row.count for row in held_out.rows) / sums.sum(), rel=1e-4)
+    assert [row.id for row in held_out.rows] == ["train_00009", "train_00010", "train_00011"]
+    flagfile.write_text(flagfile.read_text().replace("--data_validation_by=order\n", ""))
     flagfile.write_text(flagfile.read_text().replace("validation_fraction=0.25", "validation_fraction=0.0"))
     with pytest.raises(ValueError, match="was trained on all images of .*: give --data_dir with records of other"):
         call(f"--model_dir={copy}")
