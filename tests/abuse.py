@@ -464,6 +464,12 @@ def run(arguments: list[str]) -> None:
         raise SystemExit(f"{arguments}: exit code {code}\n{said}")
 
 
+def tell(name: str, *values: object) -> None:
+    """Prints a line of the table."""
+    sys.stdout.write(f"{name:<15}" + "".join(f"{value:>9}" for value in values) + "\n")
+    sys.stdout.flush()
+
+
 COMMANDS = {command.name: command for command in (Train, Build, SelectLabels, Export, Evaluate)}
 
 
@@ -493,15 +499,16 @@ def main() -> int:
             home.mkdir()
             return abuse(COMMANDS[name](home), options.kills, options.pairs, options.seed)
 
+        columns = ("kills", "at work", "ended", "pairs", "refused", "found")
+        tell("command", *columns)
+        rows = []
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            rows = list(pool.map(start, options.commands))
-    lines = [f"{'command':<15}{'kills':>7}{'at work':>9}{'ended':>7}{'pairs':>7}{'refused':>9}{'found':>7}"]
-    for row in rows:
-        lines.append(
-            f"{row.name:<15}{row.kills:>7}{row.at_work:>9}{row.ended:>7}{row.pairs:>7}{row.refused:>9}{len(row.found):>7}"
-        )
+            for done in concurrent.futures.as_completed([pool.submit(start, name) for name in options.commands]):
+                row = done.result()
+                rows.append(row)
+                tell(row.name, row.kills, row.at_work, row.ended, row.pairs, row.refused, len(row.found))
     found = [f"{row.name}: {what}" for row in rows for what in row.found]
-    sys.stdout.write("\n".join([*lines, *found]) + f"\n{(time.monotonic() - begin) / 60:.1f} minutes\n")
+    sys.stdout.write("\n".join([*found, f"{(time.monotonic() - begin) / 60:.1f} minutes"]) + "\n")
     return 1 if found else 0
 
 
