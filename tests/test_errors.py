@@ -1,9 +1,11 @@
 import errno
+import re
 
 import pytest
 import tensorflow as tf
 
 from tfcount import errors
+from tfcount.records import shards
 
 
 def not_finite(what):
@@ -37,6 +39,18 @@ def test_a_damaged_record_in_a_graph_is_told_in_a_line():
     )
     ours = errors.translate(tf.errors.DataLossError(None, None, message))
     assert str(ours).startswith("a record is damaged (corrupted record at 7). `python -m") and "\n" not in str(ours)
+
+
+def test_a_shard_of_other_images(tmp_path):
+    path = tmp_path / "x.tfrecord"
+    path.write_bytes(b"")
+    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
+        list(shards.read([shards.Shard(str(path), ["a"], [True])], tf.data.Dataset.range(1), 1))
+    ours = str(errors.translate(raised.value))
+    assert re.match(
+        r"a shard is damaged \(\[/.*x.tfrecord does not hold .* in place of a\)\]\). .*--check` tells which", ours
+    )
+    assert "\n" not in ours and "node" not in ours
 
 
 def test_other_errors_are_nobodys():

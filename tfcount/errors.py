@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfcount.records.shards import DIFFERS
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LEFT = "the weights were left as they were, the last checkpoint is that of step {saved}."
 _LOWER = " Lower --train_learning_rate, lengthen --train_warmup_steps, or set --train_clip_norm=1."
@@ -31,6 +33,9 @@ class Translation(NamedTuple):
 
 TABLE = (
     Translation(tf.errors.DataLossError, "", ValueError, "a record is damaged ({detail}). " + _CHECK + "which."),
+    Translation(
+        tf.errors.InvalidArgumentError, DIFFERS, ValueError, "a shard is damaged ({detail}). " + _CHECK + "which."
+    ),
     *(
         Translation(
             tf.errors.InvalidArgumentError,
@@ -95,5 +100,6 @@ def translate(error: tf.errors.OpError, losses: Iterable[str] = (), **facts) -> 
 
 def _detail(message: str) -> str:
     """Returns the line of a message of TensorFlow that says what is wrong, without those that say where in a graph."""
-    lines = [re.sub(r"\{\{.*?\}\}|\[\[.*", "", line).strip() for line in message.splitlines()]
+    where = r"\{\{.*?\}\}|\[\[.*|.*Iterator::\S+ |assertion failed: "
+    lines = [re.sub(where, "", line).strip() for line in message.splitlines()]
     return next(filter(None, reversed(lines)), "")

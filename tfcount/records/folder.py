@@ -288,8 +288,9 @@ def naming_damage(*parts: Records) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        found = (shards.find_damage(part._shards()) for part in parts) if shards.is_damage(error) else iter(())
-        damage = next((line for line in found if line), None)
-        if damage is None:
-            raise
-        raise ValueError(f"{damage}. {_REMEDY} `python -m tfrecords_tools.show DIR --check` tells all.") from error
+        for part in parts if shards.is_damage(error) else ():
+            damage = shards.find_damage(part._shards())
+            if damage is not None:
+                check = f"`python -m tfrecords_tools.show {part.folder} --check` tells all."
+                raise ValueError(f"{damage}. {_REMEDY} {check}") from error
+        raise

@@ -134,7 +134,7 @@ def _compared(record: tf.Tensor, name: tf.Tensor, path: tf.Tensor) -> tf.Tensor:
     """Returns a record, which must have this id; where there is no id, the record must be empty."""
     found = _id(record)
     same = tf.equal(found, name) & tf.equal(tf.equal(record, ""), tf.equal(name, ""))
-    message = tf.strings.join([path, f" {DIFFERS} ('", found, "' in place of '", name, "')"])
+    message = tf.strings.join([path, f" {DIFFERS} (the next is ", found, " in place of ", name, ")"])
     with tf.control_dependencies([tf.debugging.Assert(same, [message])]):
         return tf.identity(record)
 
