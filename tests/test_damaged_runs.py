@@ -216,7 +216,7 @@ def test_flags_of_a_run_that_are_none(tmp_path):
         (b"", "run.flags is empty. Restore it from a copy, or train again"),
         (b"\xff\xfe", "run.flags' is not encoded as UTF-8"),
         (b"--counter=mcnn\nnonsense\n", "run.flags, line 2: 'nonsense' is no flag"),
-        (b"--counter=mcnn\n--nonsense=1\n", "run.flags, line 2: there is no flag --'nonsense'"),
+        (b"--counter=mcnn\n--nonsense=1\n", "run.flags, line 2: Unknown command line flag 'nonsense'"),
         (b"--counter=none\n", "run.flags: --counter must be one of"),
         (b"--train_steps=x\n", "run.flags: flag --train_steps=x"),
     ):
@@ -232,7 +232,7 @@ class TestRunsRunNoCode:
         (tmp_path / "elsewhere.flags").write_text("--counter=mcnn\n")
         for line in (f"--flagfile={tmp_path}/elsewhere.flags", "--flagfile=/etc/passwd", "--undefok=x", "--help"):
             (tmp_path / "run.flags").write_text(f"--counter=mcnn\n{line}\n")
-            with pytest.raises(ValueError, match="run.flags, line 2: there is no flag"):
+            with pytest.raises(ValueError, match="run.flags, line 2: Unknown command line flag"):
                 tfcount.load(tmp_path)
 
     @pytest.mark.parametrize("kind", ["external link", "soft link", "virtual dataset", "external storage"])

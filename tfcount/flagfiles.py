@@ -141,7 +141,7 @@ def _lines(path: str, values: flags.FlagValues, nested: bool, within: tuple[str,
                 raise ValueError(f"{where}: --{name} needs a value: write --{name}=VALUE.")
             yield line
         else:
-            raise ValueError(f"{where}: there is no flag --{_short(name)}.")
+            raise ValueError(f"{where}: Unknown command line flag {_short(name)}.")
 
 
 def is_text(text: str) -> bool:

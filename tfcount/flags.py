@@ -103,7 +103,7 @@ def read(values: flags.FlagValues) -> "ExperimentConfig":
     for name, field, part in _fields():
         flag = "method" if part in METHODS else "density_loss" if part in LOSS_OPTIONS else None
         if not flag or part == chosen[flag]:
-            parts.setdefault(part, {})[field.name] = _checked(name, values[name].value)
+            parts.setdefault(part, {})[field.name] = values[name].value
         elif values[name].present:
             raise ValueError(f"--{name} is a flag of --{flag}={part}, and --{flag} is {chosen[flag]!r}.")
     top = parts.pop("", {})
@@ -112,18 +112,20 @@ def read(values: flags.FlagValues) -> "ExperimentConfig":
     loss_options = loss(**parts.pop(values.density_loss, {})) if loss else None
     types: dict[str, Callable] = {field.name: type(field.default) for field in dataclasses.fields(ExperimentConfig)}
     owners = {name: types[name](**part) for name, part in parts.items()}
-    return ExperimentConfig(**top, options=options, loss_options=loss_options, **owners)
+    config = ExperimentConfig(**top, options=options, loss_options=loss_options, **owners)
+    for name, _, _ in _fields():
+        _check(name, values[name].value)
+    return config
 
 
-def _checked(name, value):
-    """Returns the value of a flag; raises ValueError for a number that no flag may be."""
+def _check(name, value):
+    """Raises ValueError for a number that no flag may be."""
     # Seeds, which say so themselves, are not signed.
     if isinstance(value, int) and not -(2**31) <= value < 2**31 and name != "seed":
         raise ValueError(f"--{name} must be at least -2 ** 31 and below 2 ** 31. Received: {value}.")
     # An infinite factor keeps all pairs.
     if isinstance(value, float) and not abs(value) < _LARGEST and (name, value) != ("ranking_hard_ratio", math.inf):
         raise ValueError(f"--{name} must be a finite number that 32 bits hold. Received: {value}.")
-    return value
 
 
 def to_lines(config: "ExperimentConfig") -> list[str]:
