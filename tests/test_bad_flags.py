@@ -22,7 +22,8 @@ BASES = {
     "tfcount.compare": ["results/one", "results/other"],
     "tfcount.export": ["--model_dir={run}", "--output=new"],
     "tfcount.predict": ["--savedmodel={run}", "picture.png"],
-    "tfcount.select_labels": ["--data_dir={crowds}", "--output=new.csv", "--model_dir={run}"],
+    "tfcount.calibrate": ["--model_dir={run}", "--data_dir={crowds}"],
+    "tfcount.select_labels": ["--data_dir={crowds}", "--output=new.csv", "--model_dir={run}", "--strategy=anchors"],
     "tfrecords_tools.build": ["--dataset=folder", "--input=pictures", "--output=new"],
     "tfrecords_tools.show": ["{crowds}", "--id=train_00000", "--out=new.png"],
     "tfrecords_tools.synthesize": [
@@ -171,7 +172,7 @@ def test_help_and_what_looks_like_it(ask, path):
         code, out, said = ask(path, argument)
         assert code == 0 and not said and "Traceback" not in out
         call = path.replace(".", " ") if path.startswith("tfcount.") else f"python -m {path}"
-        assert f"\n{call}" in out and "\n  --" in out and out.endswith("those that are given besides count.\n")
+        assert f"\n{call}" in out and "\n  --" in out and "those that are given besides count.\n" in out
     name = next(name for name, kind in kinds(path).items() if kind == "str")
     # As a value it is a value.
     code, out, said = ask(path, f"--{name}", "-h", "--no_such_flag=1")

@@ -20,11 +20,12 @@ def define_flags(values: commands.FlagValues) -> None:
 
 def main(arguments: list[str], values: commands.FlagValues) -> None:
     """Writes the next version of a SavedModel."""
-    from tfcount.records import outputs
+    from tfcount.records import headers, outputs
     from tfcount.runs import Run
     from tfcount.serving import savedmodel
 
     outputs.check_folder("output", values.output)
+    headers.check_limit(values.max_megapixels, "--max_megapixels")
     run = Run(values.model_dir)
     counter, calibration = run.load_counter()
     folder = savedmodel.export(counter, values.output, calibration, values.max_megapixels)

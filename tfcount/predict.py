@@ -27,7 +27,7 @@ def main(arguments: list[str], values: commands.FlagValues) -> int:
 
     import tfcount
     from tfcount.drawing.overlays import draw_overlay, encode_overlay, overlay_names
-    from tfcount.records import images, lock
+    from tfcount.records import headers, images, lock
     from tfcount.records.files import write_file, write_json
 
     if not arguments:
@@ -36,6 +36,8 @@ def main(arguments: list[str], values: commands.FlagValues) -> int:
     paths = images.find_images(arguments)
     if values.output is not None:
         _check_output(values.output, arguments)
+    if values.max_megapixels is not None:
+        headers.check_limit(values.max_megapixels, "--max_megapixels")
     output, names = commands.Output(values.json), overlay_names(paths)
     model = tfcount.load(values.savedmodel, values.max_megapixels)
     found, failures = {}, {}

@@ -216,17 +216,11 @@ class Run:
         ):
             self.check_space(counter.variables)
             counter.save_weights(temporary)
-            self._write_calibration(beside, calibration, checksums.sha256(temporary))
+            _write_calibration(beside, calibration, checksums.sha256(temporary), self._network)
             # A process that is killed between the two moves leaves weights without a calibration, which are refused,
             # and not with that of others, by which they would count.
             with contextlib.suppress(FileNotFoundError):
                 os.remove(calibrated)
-
-    def _write_calibration(self, path, calibration, weights_sha256):
-        """Writes a calibration with what tells the weights that it belongs to, and the network that these are of."""
-        calibration.write(path)
-        content = read_json(path, _REMEDY)
-        checksums.write_sealed(path, {**content, "weights_sha256": weights_sha256, "network": self._network})
 
     def save_checkpoint(self, checkpoint: tf.train.Checkpoint, step: int) -> None:
         """Writes a checkpoint, see `checkpoints.save`; raises OSError if it cannot be written."""
@@ -264,13 +258,18 @@ class Run:
           OSError: if it cannot be written.
           ValueError: if the run has another calibration by now.
         """
-        path = _calibration_path(self.weights())
+        weights = self.weights()
+        path = _calibration_path(weights)
+        kept = checksums.read_sealed(path, _REMEDY)
         if self._read_calibration(path) != before:
             raise ValueError(
                 f"{path} has changed since it was read: is the run still in training? Calibrate it when that has ended."
             )
-        with self.writing():
-            after.write(path)
+        # Those of before have neither.
+        digest = kept.get("weights_sha256") or checksums.sha256(weights)
+        network = kept.get("network") or _network(self.config())
+        with self.writing(), replacing(path, _temporary_path(path)) as beside:
+            _write_calibration(beside, after, digest, network)
         return path
 
     def weights(self) -> str:
@@ -452,6 +451,13 @@ def _temporary_path(path):
 
 def _calibration_path(weights):
     return weights.removesuffix(".weights.h5") + ".calibration.json"
+
+
+def _write_calibration(path, calibration, weights_sha256, network):
+    """Writes a calibration with what tells the weights that it belongs to, and the network that these are of."""
+    calibration.write(path)
+    content = read_json(path, _REMEDY)
+    checksums.write_sealed(path, {**content, "weights_sha256": weights_sha256, "network": network})
 
 
 def _network(config):

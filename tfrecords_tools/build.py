@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from tfcount.records import images
+from tfcount.records import headers, outputs
 from tfrecords_tools import commands
 from tfrecords_tools.annotations import files, folder, jhu, loading, nwpu, shanghaitech, ucf, vgg_cells
 from tfrecords_tools.writing.dataset import write_dataset
@@ -55,7 +55,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("input", None, "Folder of the data set.", required=True, flag_values=values)
     flags.DEFINE_string("output", None, "Folder of records to make.", required=True, flag_values=values)
     text = "Larger images are refused before they are decoded, million pixels."
-    flags.DEFINE_float("max_megapixels", images.MAX_MEGAPIXELS, text, flag_values=values)
+    flags.DEFINE_float("max_megapixels", headers.MAX_MEGAPIXELS, text, flag_values=values)
     flags.DEFINE_bool(
         "overwrite", False, "Replace the records in --output, once the new ones are complete.", flag_values=values
     )
@@ -75,7 +75,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
     """Builds records as the flags say, and returns the exit code."""
     if len(argv) > 1:
         raise ValueError(f"unexpected arguments {list(argv[1:])}; flags are written like --input=DIR.")
-    limit = images.check_limit(values.max_megapixels)
+    limit = headers.check_limit(values.max_megapixels, "--max_megapixels")
+    outputs.check_folder("output", values.output)
     splits, said = read(values.dataset, values.input)
     source = {"input": os.path.abspath(values.input)}
     if values.points_outside != loading.DROP:

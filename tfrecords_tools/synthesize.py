@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from absl import flags
 
-from tfcount.records import schema
+from tfcount.records import outputs, schema
 from tfrecords_tools import build, commands
 from tfrecords_tools.crowds import planning, rendering
 from tfrecords_tools.writing.dataset import write_dataset
@@ -189,6 +189,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
     """Makes the data set as the flags say, and returns the exit code."""
     if len(argv) > 1:
         raise ValueError(f"unexpected arguments {argv[1:]}; flags are written like --output=DIR.")
+    outputs.check_folder("output", values.output)
     manifest = synthesize(
         values.output,
         train_images=values.train_images,

@@ -65,11 +65,11 @@ class Header(NamedTuple):
     reason: str = ""
 
 
-def check_limit(max_megapixels: float) -> float:
-    """Returns a limit of megapixels; raises ValueError if there can be no such limit."""
+def check_limit(max_megapixels: float, name: str = "max_megapixels") -> float:
+    """Returns a limit of megapixels; raises ValueError, which calls it by its name, if there can be no such limit."""
     if not 0 < max_megapixels <= MOST_MEGAPIXELS:
         raise ValueError(
-            f"max_megapixels must be above 0 and at most {MOST_MEGAPIXELS}, which decoders are able to. "
+            f"{name} must be above 0 and at most {MOST_MEGAPIXELS}, which decoders are able to. "
             f"Received: {max_megapixels:g}."
         )
     return max_megapixels
