@@ -43,6 +43,8 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
     from tfcount.runs import Run
 
     output, run = commands.Output(values.json), Run(values.model_dir)
+    # Before the counter is built, which takes seconds.
+    records = None if values.form == calibration.NONE else _counted(run, values.data_dir, values.split)
     model = run.load()
     if model.calibration.ranks:
         raise ValueError(
@@ -50,12 +52,11 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
             "anchors, which --ranking_anchors of the training chooses. Nothing else corrects them."
         )
     plain = dataclasses.replace(model.calibration, line=AnchorLine())
-    if values.form == calibration.NONE:
+    if records is None:
         path = run.replace_calibration(model.calibration, plain)
         output.say(f"Written: {path}: counts are the sums of densities.\n")
         output.document({"form": values.form})
         return
-    records = _counted(run, values.data_dir, values.split)
     sums = evaluation.count_images(model.calibrated(plain), records)
     line, summary = calibration.fit(values.form, sums, np.array([row.count for row in records.rows]))
     path = run.replace_calibration(model.calibration, dataclasses.replace(plain, line=line))
@@ -78,7 +79,7 @@ def _counted(run, folder, split):
     from tfcount.records.folder import Records
 
     data = run.config().data
-    records = Records.open(folder or data.dir, split)
+    records = Records.open(data.dir if folder is None else folder, split)
     if split == "train" and os.path.abspath(records.folder) == os.path.abspath(data.dir):
         # The errors on images that it learned are not those on others.
         _, records = records.hold_out(data.validation_fraction, run.config().seed, data.validation_by)
