@@ -134,7 +134,7 @@ def test_the_limit_of_an_export_is_that_of_its_graph_and_of_load(small, run, tmp
 
 def test_counts_that_are_not_finite_are_errors(tmp_path):
     counter = build_counter("mcnn")
-    counter.set_weights([np.full(weight.shape, np.nan, np.float32) for weight in counter.get_weights()])
+    counter.set_weights([np.full(weight.shape, 1e30, np.float32) for weight in counter.get_weights()])
     folder = savedmodel.export(counter, str(tmp_path))
     for model in (CountingModel.of_counter(counter), tfcount.load(folder)):
         for count in (model.count, model.predict):
