@@ -74,7 +74,7 @@ def test_the_same_commands():
         (["trian"], "Error: tfcount has no command 'trian'; it has train, evaluate,"),
         (["evaluate"], "Error: --model_dir must be given: folder of the run."),
         (["export", "--model_dir=x"], "Error: --output must be given: folder of the versions"),
-        (["train", "--flagfile=no/such"], "Error: there is no flagfile 'no/such', neither from here"),
+        (["train", "--flagfile=no/such"], "Error: There is no flagfile 'no/such', neither from here"),
         (["select_labels", "--data_dir=x", "--number=0"], "--number=0"),
     ],
 )

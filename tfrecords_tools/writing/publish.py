@@ -8,7 +8,7 @@ from typing import Any
 
 from tfcount.records import temporary
 from tfcount.records.folder import INDEX, MANIFEST, IndexRow, read_index, read_manifest
-from tfcount.records.labels import KINDS, changing, read_labels, write_labels
+from tfcount.records.labels import KINDS, changing, is_labels_file, read_labels, write_labels
 from tfcount.records.manifest import FORMAT_VERSION, hash_file, write_manifest
 from tfrecords_tools.writing import owned
 from tfrecords_tools.writing.plan import Shard
@@ -27,7 +27,8 @@ def check_output(output: str, overwrite: bool) -> None:
       overwrite: whether records there may be replaced.
 
     Raises:
-      FileExistsError: if `output` exists, and holds something else than records or `overwrite` is not set.
+      FileExistsError: if `output` exists, and holds something else than records or `overwrite` is not set; or its
+        manifest cannot be read, and people added labels.
     """
     if os.path.isdir(output) and not os.listdir(output):
         return
@@ -43,6 +44,15 @@ def check_output(output: str, overwrite: bool) -> None:
             f"{output} also holds {_listed(others)}, which --overwrite would delete. Move it away, or give another "
             "--output."
         )
+    try:
+        read_manifest(output)
+    except ValueError as error:
+        labels = [name for name in sorted(os.listdir(output)) if is_labels_file(os.path.join(output, name))]
+        if labels:
+            raise FileExistsError(
+                f"{output} holds labels that people added, {_listed(labels)}, and nothing tells of what: {error} Move "
+                "them away to replace the records without them."
+            ) from error
 
 
 def open_partial(partial: str) -> None:
@@ -180,8 +190,8 @@ def _take_over_labels(replaced: str, partial: str) -> None:
     """Keeps what people said of images that are still there, and tells how much is lost."""
     try:
         before = read_manifest(replaced)["splits"]
-    except ValueError as error:
-        sys.stderr.write(f"Warning: labels that people may have added to the replaced records are lost: {error}\n")
+    except ValueError:
+        # Then it holds no labels either, see `check_output`.
         return
     after = read_manifest(partial)["splits"]
     for split in before:

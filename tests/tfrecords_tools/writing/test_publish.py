@@ -97,10 +97,16 @@ def test_labels_of_one_split_that_are_damaged_leave_those_of_another(tmp_path, c
     assert "Warning: labels that people added to split 'train' are lost: " in error and "'test'" not in error
 
 
-def test_labels_of_a_manifest_that_cannot_be_read(tmp_path, capsys):
+def test_labels_of_a_manifest_that_cannot_be_read(tmp_path):
+    """They stay; records without labels are replaced."""
     out = tmp_path / "out"
     write(out, {"train": crowds(2)})
+    write_labels_of_all_kinds(str(out), "train", "img 0", "img 1")
     (out / MANIFEST).write_text(json.dumps({"format_version": 99}))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(FileExistsError, match=r"holds labels that people added, 'train-labels-.*', .*format version 99"):
+        write(out, {"train": crowds(2)}, overwrite=True)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    next(out.glob("train-labels-*")).unlink()
     write(out, {"train": crowds(2)}, overwrite=True)
-    assert "Warning: labels that people may have added to the replaced records are lost: " in capsys.readouterr().err
     assert read_manifest(str(out))["splits"]["train"]["images"] == 2
