@@ -2,30 +2,16 @@
 
 import csv
 import itertools
-import pathlib
 import shutil
 
 import numpy as np
 import pytest
 from absl import flags
 
+from tests.records.tiny import without_counts
 from tfcount import select_labels
 from tfcount.records.folder import Records
 from tfcount.records.labels import PairLabel, read_labels, write_labels
-
-
-def without_counts(folder, known=()):
-    """Makes the counts of the training images unknown, but for those with these ids."""
-    path = pathlib.Path(folder, "index.csv")
-    with open(path, newline="") as file:
-        header, *rows = csv.reader(file)
-    names = dict(zip(header, range(len(header)), strict=True))
-    for row in rows:
-        if row[names["split"]] == "train" and row[names["id"]] not in known:
-            row[names["labels"]], row[names["points"]], row[names["count"]] = "none", "0", "nan"
-    with open(path, "w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-    return folder
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ class CountingModel:
                 "This counter was trained to rank images: its map does not show where people are. `count` tells how "
                 "many there are; a counter that is trained on points finds them."
             )
-        found = self.predict(_as_rgb(image))
+        found = self.predict(self._pixels(image))
         # Only a map that ranks has none.
         return np.asarray(found.points), found.scores
 

@@ -1,5 +1,6 @@
 """Folders of records of a few images of a few pixels, made in milliseconds."""
 
+import csv
 import dataclasses
 import json
 import pathlib
@@ -58,3 +59,25 @@ def replace_in_index(folder, old, new):
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
+
+
+def without_counts(folder, known=()):
+    """Makes the counts of the training images unknown, but for those with these ids; returns the folder."""
+    forget_checksums(folder)
+    path = pathlib.Path(folder, INDEX)
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    lost = 0
+    for row in rows:
+        if row["split"] == "train" and row["id"] not in known:
+            lost += int(row["points"])
+            row |= {"labels": "none", "points": "0", "count": "nan"}
+    with open(path, "w", newline="") as file:
+        table = csv.DictWriter(file, rows[0])
+        table.writeheader()
+        table.writerows(rows)
+    path = pathlib.Path(folder, MANIFEST)
+    manifest = json.loads(path.read_text())
+    manifest["splits"]["train"]["points"] -= lost
+    path.write_text(json.dumps(manifest))
+    return folder

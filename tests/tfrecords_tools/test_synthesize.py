@@ -88,8 +88,8 @@ def test_data_set(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"train_images": 0}, "--train_images must be at least 1. Received: 0"),
-        ({"test_images": -1}, "--test_images must be at least 0. Received: -1"),
+        ({"train_images": 0}, "--train_images must be between 1 and 10000000. Received: 0"),
+        ({"test_images": -1}, "--test_images must be between 0 and 10000000. Received: -1"),
         ({"height": 31}, "--height must be between 32 and 8192. Received: 31"),
         ({"width": 9000}, "--width must be between 32 and 8192. Received: 9000"),
         ({"seed": -1}, "--seed must be at least 0. Received: -1"),

@@ -129,7 +129,8 @@ def publish(
     manifest["warnings"] = [*warnings, *describe_warnings(shards, statistics, manifest["splits"])]
     index = os.path.join(partial, INDEX)
     _write_index(index, shards, statistics)
-    write_manifest(partial, {**manifest, "index": hash_file(index)})
+    manifest["index"] = hash_file(index)
+    write_manifest(partial, manifest)
     if os.path.isdir(output) and os.listdir(output):
         # Nobody adds labels to what is going to be removed.
         with changing(output):

@@ -104,7 +104,7 @@ def test_labels_of_a_manifest_that_cannot_be_read(tmp_path):
     write_labels_of_all_kinds(str(out), "train", "img 0", "img 1")
     (out / MANIFEST).write_text(json.dumps({"format_version": 99}))
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    with pytest.raises(FileExistsError, match=r"holds labels that people added, 'train-labels-.*', .*format version 99"):
+    with pytest.raises(FileExistsError, match=r"labels that people added, 'train-labels-.*', .*format version 99"):
         write(out, {"train": crowds(2)}, overwrite=True)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     next(out.glob("train-labels-*")).unlink()
