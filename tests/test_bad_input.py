@@ -42,6 +42,7 @@ def odd(tmp_path_factory):
     PIL.Image.fromarray(pixels[:1, :1]).save(folder / "one.png")
     PIL.Image.fromarray(np.tile(pixels[:8], (1, WIDE // 60 + 1, 1))[:, :WIDE]).save(folder / "wide.png")
     lines = ["image,x,y", "turned.jpg,0,0", "turned.jpg,40,60", "cmyk.jpg,5,5", "cmyk.jpg,5,5", "rgba.png,60.5,40.5"]
+    lines += ["rgba.png,10,10", "rgba.png,20,20"]
     lines += ["rgba.png,70,5", "rgba.png,nan,5", "grey.png,,", "sixteen.png,3,4", "one.png,0.5,0.5"]
     lines += [f"wide.png,{x},4" for x in range(0, WIDE, 1000)]
     (folder / "points.csv").write_text("\n".join(lines) + "\n")
@@ -68,7 +69,7 @@ def tiny(records, **train):
 def test_odd_images_become_records(odd):
     manifest = json.loads((odd[1] / "manifest.json").read_text())
     assert manifest["splits"]["train"]["images"] == 7
-    assert manifest["splits"]["train"]["points"] == 2 + 2 + 1 + 0 + 1 + 1 + 20
+    assert manifest["splits"]["train"]["points"] == 2 + 2 + 3 + 0 + 1 + 1 + 20
     assert manifest["splits"]["train"]["points_clipped"] == 1
     assert manifest["splits"]["train"]["points_dropped"] == 2
     command("tfrecords_tools.show", odd[1], "--check")

@@ -18,9 +18,11 @@ class Images:
     """What is read of `Records`, from pictures in memory; remembers what was read."""
 
     pictures: dict
+    size: tuple = (192, 256)
 
     def __post_init__(self):
-        self.rows = [types.SimpleNamespace(id=identity) for identity in self.pictures]
+        height, width = self.size
+        self.rows = [types.SimpleNamespace(id=identity, height=height, width=width) for identity in self.pictures]
         self.positions = []
 
     def read(self, positions):
@@ -117,3 +119,14 @@ def test_what_cannot_be_read(rng, crowds, monkeypatch):
     assert count_near_copies(kept, others) == (0, 3)
     monkeypatch.setattr(Records, "read", damaged)
     assert count_near_copies(kept, others) == (0, 0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 400), (127, 127), (128, 128)])
+def test_pictures_of_any_size(rng, size):
+    """Also those that are too small to be reduced."""
+
+    def pictures(seed):
+        encoded = cv2.imencode(".png", np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8))[1].tobytes()
+        return Images({f"{seed}_{number}": encoded for number in range(3)}, size)
+
+    assert count_near_copies(pictures(0), pictures(1))[1] == 3

@@ -49,7 +49,7 @@ def test_vgg_cells_errors(tmp_path):
     with pytest.raises(ValueError, match=r"001dots\.png is 24 x 16 pixels.*001cell\.png 24 x 5"):
         vgg_cells.read(str(tmp_path))["train"][0].load()
     (tmp_path / "001dots.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"001dots\.png is empty. Copy it again"):
+    with pytest.raises(ValueError, match=r"001dots\.png cannot be read as an image: it is empty. Copy it again"):
         vgg_cells.read_dots(str(tmp_path / "001dots.png"))
     os.remove(tmp_path / "100dots.png")
     with pytest.raises(FileNotFoundError, match=r"100dots\.png is missing"):
@@ -66,7 +66,7 @@ def test_vgg_cells_dots_that_ask_for_memory(tmp_path):
     content = bytearray(path.read_bytes())
     content[content.index(b"IDAT") - 4] = 205
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"001dots\.png cannot be decoded by TensorFlow: it is damaged"):
+    with pytest.raises(ValueError, match=r"001dots\.png cannot be read as an image: it is damaged"):
         vgg_cells.read_dots(str(path))
 
 
