@@ -25,12 +25,13 @@ def main(arguments: list[str], values: commands.FlagValues) -> None:
 
     if len(arguments) < 2:
         raise ValueError("which results? Name two folders or more: python -m tfcount.compare results/one results/other")
-    outputs.check_file("output", values.output)
+    if values.output is not None:
+        outputs.check_file("output", values.output)
     output = commands.Output(values.json)
     results = comparison.read_results(arguments)
     rows = comparison.summarize(results)
     output.say(comparison.table(results, rows))
-    if values.output:
+    if values.output is not None:
         write_file(values.output, draw_comparison(results, rows))
         output.say(f"Written: {values.output}\n")
     output.document(

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tests.killing import contents, killed_everywhere
 from tfcount.inference import Calibration
 from tfcount.models import build_counter
+from tfcount.records import checksums
 from tfcount.records.files import remove_abandoned
 from tfcount.serving import savedmodel
 
@@ -22,7 +23,7 @@ def saving(monkeypatch):
         with open(os.path.join(folder, "saved_model.pb"), "w") as file:
             file.write("model")
 
-    monkeypatch.setattr(savedmodel, "CountingModule", lambda counter, calibration: tf.Module())
+    monkeypatch.setattr(savedmodel, "CountingModule", lambda counter, calibration, limit: tf.Module())
     monkeypatch.setattr(tf.Module, "count", None, raising=False)
     monkeypatch.setattr(tf.Module, "density", None, raising=False)
     monkeypatch.setattr(tf.saved_model, "save", save)
@@ -34,7 +35,8 @@ def counter():
 
 
 def is_whole(folder):
-    return sorted(os.listdir(folder)) == [savedmodel.CALIBRATION, "saved_model.pb"]
+    checksums.check_sums(str(folder), "saved_model.pb")
+    return sorted(os.listdir(folder)) == [checksums.SUMS, savedmodel.CALIBRATION, "saved_model.pb"]
 
 
 def test_several_at_once(saving, counter, tmp_path):
