@@ -11,7 +11,7 @@ from tfcount.records.files import read_json, write_file, write_json
 # Of the files of a folder, one a line, as `sha256sum --check` reads it.
 SUMS = "SHA256SUMS"
 # The key of a JSON document that holds the SHA-256 of all the rest.
-_SEAL = "sha256"
+SEAL = "sha256"
 
 
 def sha256(path: str) -> str:
@@ -22,7 +22,7 @@ def sha256(path: str) -> str:
 
 def write_sealed(path: str, content: dict[str, Any]) -> None:
     """Writes a JSON document with its own SHA-256."""
-    write_json(path, {**content, _SEAL: _digest(content)})
+    write_json(path, {**content, SEAL: digest(content)})
 
 
 def read_sealed(path: str, remedy: str) -> dict[str, Any]:
@@ -42,8 +42,8 @@ def read_sealed(path: str, remedy: str) -> dict[str, Any]:
         content = read_json(path, remedy)
         if not isinstance(content, dict):
             raise ValueError(f"{path} is damaged (it holds no JSON object). {remedy}")
-        seal = content.pop(_SEAL, None)
-        whole = seal is None or seal == _digest(content)
+        seal = content.pop(SEAL, None)
+        whole = seal is None or seal == digest(content)
     except RecursionError as error:
         raise ValueError(f"{path} is damaged (it is nested too deeply). {remedy}") from error
     if not whole:
@@ -94,5 +94,8 @@ def _names(folder: str) -> list[str]:
     return sorted(name for name in names if name != SUMS)
 
 
-def _digest(content: dict[str, Any]) -> str:
+def digest(content: dict[str, Any]) -> str:
+    """Returns the SHA-256 of a JSON document, whose keys may be in any order."""
+    # As it is read: keys are text, tuples are lists.
+    content = json.loads(json.dumps(content))
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,21 +1,18 @@
 """The manifest of a folder of records: what the folder holds, by which a damaged or changed file is told."""
 
-import hashlib
-import json
 import os
 import reprlib
 from typing import Any, NoReturn
 
-from tfcount.records.files import check_name, path_in, read_json, write_json
+from tfcount.records import checksums
+from tfcount.records.checksums import SEAL
+from tfcount.records.files import check_name, path_in, read_json
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 INDEX = "index.csv"
 # What a split of the manifest calls the file of labels that people added, see `labels`; "pairs" is the key of before.
 LABEL_KEYS = ("pairs", "labels")
-
-# The key of the SHA-256 of the rest, which manifests of before do not have.
-_CHECKSUM = "sha256"
 
 _REMEDY = "It is not a manifest of records: restore it from a copy, or build the records again."
 
@@ -58,15 +55,16 @@ def read_manifest(folder: str) -> dict:
             f"{path} has format version {reprlib.repr(version)}, and this tfcount reads version {FORMAT_VERSION}: "
             f"build the records again with `python -m tfrecords_tools.build`."
         )
-    stated = manifest.pop(_CHECKSUM, None)
+    # Manifests of before have no seal.
+    stated = manifest.pop(SEAL, None)
     try:
-        whole = stated is None or stated == _checksum(manifest)
+        whole = stated is None or stated == checksums.digest(manifest)
     except RecursionError:
         _refuse(path, "its values are nested too deeply")
     if not whole:
         raise ValueError(
-            f"{path} is not what was written, by its own `{_CHECKSUM}`: it was damaged, or edited. Restore it from a "
-            f"copy, or build the records again; if all that it says now is meant, remove its last key, `{_CHECKSUM}`."
+            f"{path} is not what was written, by its own `{SEAL}`: it was damaged, or edited. Restore it from a "
+            f"copy, or build the records again; if all that it says now is meant, remove its last key, `{SEAL}`."
         )
     _check_form(path, manifest)
     return manifest
@@ -74,7 +72,7 @@ def read_manifest(folder: str) -> dict:
 
 def write_manifest(folder: str, manifest: dict) -> None:
     """Writes the manifest of a folder of records, with the SHA-256 of its content, in place of that of before."""
-    write_json(os.path.join(folder, MANIFEST), {**manifest, _CHECKSUM: _checksum(manifest)})
+    checksums.write_sealed(os.path.join(folder, MANIFEST), manifest)
 
 
 def split_of(manifest: dict, folder: str, split: str) -> dict:
@@ -87,8 +85,7 @@ def split_of(manifest: dict, folder: str, split: str) -> dict:
 
 def hash_file(path: str) -> dict[str, Any]:
     """Returns what the manifest tells of a file besides its name: its `bytes` and its `sha256`."""
-    with open(path, "rb") as file:
-        return {"bytes": os.path.getsize(path), "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return {"bytes": os.path.getsize(path), "sha256": checksums.sha256(path)}
 
 
 def difference(found: dict, stated: dict) -> str:
@@ -96,12 +93,6 @@ def difference(found: dict, stated: dict) -> str:
     if found["bytes"] != stated["bytes"]:
         return f"the file has {found['bytes']} bytes, and the manifest says {stated['bytes']}"
     return "" if found["sha256"] == stated["sha256"] else "the sha256 of the file is not that of the manifest"
-
-
-def _checksum(manifest: dict) -> str:
-    # As it is read: keys are text, tuples are lists.
-    content = json.loads(json.dumps(manifest))
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _check_form(path: str, manifest: dict) -> None:
