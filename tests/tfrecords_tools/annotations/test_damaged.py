@@ -14,7 +14,7 @@ import pytest
 from tests.tfrecords_tools.annotations import mutations
 from tfrecords_tools.annotations import matlab
 
-EXAMPLES = 25
+EXAMPLES = 12
 SECONDS = 60
 
 
