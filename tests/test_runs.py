@@ -78,11 +78,11 @@ class TestWeightsAndTheirCalibration:
     def test_a_calibration_that_cannot_be_written(self, kept, monkeypatch):
         before = (pathlib.Path(kept.folder) / runs.LAST).read_bytes()
 
-        def full(self, path):
+        def full(path, content):
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch, pytest.raises(OSError, match="cannot be written to: is the disk full"):
-            patch.setattr(Calibration, "write", full)
+            patch.setattr(runs.checksums, "write_sealed", full)
             kept.save_weights(runs.LAST, build_counter("compact"), Calibration(threshold=0.5))
         assert sorted(os.listdir(kept.folder)) == ["last.calibration.json", runs.LAST]
         assert (pathlib.Path(kept.folder) / runs.LAST).read_bytes() == before

@@ -46,11 +46,15 @@ class Calibration:
 
     def write(self, path: str) -> None:
         """Writes a JSON file."""
+        write_json(path, self.to_json())
+
+    def to_json(self) -> dict:
+        """Returns what JSON holds of it, see `from_json`."""
         line = None if self.line == AnchorLine() else dataclasses.asdict(self.line)
         # JSON knows no infinity, which ends a line that extrapolates nowhere.
         if line and math.isinf(self.line.highest):
             line["highest"] = None
-        write_json(path, {**dataclasses.asdict(self), "line": line})
+        return {**dataclasses.asdict(self), "line": line}
 
     @classmethod
     def read(cls, path: str, remedy: str) -> "Calibration":
@@ -64,7 +68,11 @@ class Calibration:
           FileNotFoundError: if there is no such file.
           ValueError: if it is damaged.
         """
-        content = read_json(path, remedy)
+        return cls.from_json(read_json(path, remedy), path, remedy)
+
+    @classmethod
+    def from_json(cls, content: dict, path: str, remedy: str) -> "Calibration":
+        """Returns the calibration that a file holds; raises ValueError, which names it, if that is none."""
         try:
             line = AnchorLine()
             if content["ranks"] or content["line"] is not None:

@@ -22,7 +22,7 @@ from tfcount.config import ExperimentConfig
 from tfcount.inference import Calibration, CountingModel
 from tfcount.models.counter import Counter
 from tfcount.records import checksums, lock, outputs
-from tfcount.records.files import read_json, replacing, write_file
+from tfcount.records.files import replacing, write_file
 
 FLAGS = "run.flags"
 LOG = "train.log"
@@ -240,7 +240,9 @@ class Run:
         """
         check_weights(self.path(name))
         path = _calibration_path(self.path(name))
-        return self._read_calibration(path) if os.path.isfile(path) else None
+        if not os.path.isfile(path):
+            return None
+        return Calibration.from_json(checksums.read_sealed(path, _REMEDY), path, _REMEDY)
 
     def replace_calibration(self, before: Calibration, after: Calibration) -> str:
         """Writes another calibration of the weights that `weights` tells.
@@ -261,7 +263,7 @@ class Run:
         weights = self.weights()
         path = _calibration_path(weights)
         kept = checksums.read_sealed(path, _REMEDY)
-        if self._read_calibration(path) != before:
+        if Calibration.from_json(kept, path, _REMEDY) != before:
             raise ValueError(
                 f"{path} has changed since it was read: is the run still in training? Calibrate it when that has ended."
             )
@@ -305,13 +307,14 @@ class Run:
             self.notes()
             raise FileNotFoundError(f"{calibrated} is missing: restore it from a copy, or train on with --resume.")
         check_weights(path)
-        network = checksums.read_sealed(calibrated, _REMEDY).get("network")
+        kept = checksums.read_sealed(calibrated, _REMEDY)
+        network = kept.get("network")
         if network not in (None, _network(config)):
             raise ValueError(
                 f"{path} does not hold the weights of counter {config.counter!r} as {self.path(FLAGS)} has it, "
                 f"{_network(config)}, but of {network}: one of the two is of another run. {_REMEDY}"
             )
-        calibration = self._read_calibration(calibrated)
+        calibration = Calibration.from_json(kept, calibrated, _REMEDY)
         if calibration.line.slope <= 0:
             raise ValueError(
                 f"The run in {self.folder!r} cannot count: the potentials of its anchors do not grow with their "
@@ -382,10 +385,6 @@ class Run:
                 logger.removeHandler(handler)
                 handler.close()
 
-    def _read_calibration(self, path):
-        checksums.read_sealed(path, _REMEDY)
-        return Calibration.read(path, _REMEDY)
-
 
 def weights_of(path: str) -> str:
     """Returns the file of weights that `--initial_weights` names: a file, or the folder of a run.
@@ -455,9 +454,8 @@ def _calibration_path(weights):
 
 def _write_calibration(path, calibration, weights_sha256, network):
     """Writes a calibration with what tells the weights that it belongs to, and the network that these are of."""
-    calibration.write(path)
-    content = read_json(path, _REMEDY)
-    checksums.write_sealed(path, {**content, "weights_sha256": weights_sha256, "network": network})
+    content = {**calibration.to_json(), "weights_sha256": weights_sha256, "network": network}
+    checksums.write_sealed(path, content)
 
 
 def _network(config):
