@@ -49,7 +49,10 @@ def read_index(folder: str, split: str) -> list[IndexRow]:
       FileNotFoundError: if there are no records in the folder, or they have no index.
       ValueError: if the records have no such split, or the index cannot be read or is not that of the manifest.
     """
-    manifest = read_manifest(folder)
+    return _read_rows(folder, split, read_manifest(folder))
+
+
+def _read_rows(folder: str, split: str, manifest: dict) -> list[IndexRow]:
     split_of(manifest, folder, split)
     path = path_in(folder, INDEX)
     content = read_bytes(path)
@@ -110,10 +113,11 @@ class Records:
           ValueError: if the records are of another format version, lack the split, the split is empty, or files are
             damaged or do not belong together.
         """
-        rows = tuple(read_index(folder, split))
+        manifest = read_manifest(folder)
+        rows = tuple(_read_rows(folder, split, manifest))
         if not rows:
             raise ValueError(f"Split {split!r} of the records in {folder!r} holds no image.")
-        stated = read_manifest(folder)["splits"][split]
+        stated = manifest["splits"][split]
         for problem in disagreements(split, stated, rows):
             raise ValueError(f"{os.path.join(folder, INDEX)} does not belong to {MANIFEST}: {problem}. {_REMEDY}")
         for shard in stated["shards"]:
