@@ -81,11 +81,11 @@ def train(config: ExperimentConfig, training: Records, held_out: Records, run: R
       FloatingPointError: if a loss or a gradient is not finite.
       OSError: if the run cannot be written.
     """
-    with run.locked():
-        return _train(config, training, held_out, run, resume)
+    with run.locked(), run.logging() as begin_log:
+        return _train(config, training, held_out, run, resume, begin_log)
 
 
-def _train(config, training, held_out, run, resume):
+def _train(config, training, held_out, run, resume, begin_log):
     fingerprint = training.fingerprint()
     if resume:
         run.check_same(config, fingerprint)
@@ -98,11 +98,6 @@ def _train(config, training, held_out, run, resume):
         )
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    with run.logging() as begin_log:
-        return _prepare_and_fit(config, training, held_out, run, resume, begin_log, fingerprint, replicas)
-
-
-def _prepare_and_fit(config, training, held_out, run, resume, begin_log, fingerprint, replicas):
     plan = METHODS[config.method].plan(config.options, training, config.seed)
     keras.utils.set_random_seed(config.seed)
     saved = run.checkpoints() if resume else []
