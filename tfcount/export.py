@@ -5,6 +5,7 @@ import sys
 from absl.flags import DEFINE_float, DEFINE_string
 
 from tfcount import commands
+from tfcount.records import headers
 
 REQUIRED = ("model_dir", "output")
 ARGUMENTS = ""
@@ -15,12 +16,12 @@ def define_flags(values: commands.FlagValues) -> None:
     DEFINE_string("model_dir", None, "Folder of the run to export.", flag_values=values)
     DEFINE_string("output", None, "Folder of the versions, such as savedmodels/NAME.", flag_values=values)
     text = "Larger images are not decoded when the SavedModel is served or loaded, million pixels."
-    DEFINE_float("max_megapixels", 200, text, flag_values=values)
+    DEFINE_float("max_megapixels", headers.MAX_MEGAPIXELS, text, flag_values=values)
 
 
 def main(arguments: list[str], values: commands.FlagValues) -> None:
     """Writes the next version of a SavedModel."""
-    from tfcount.records import headers, outputs
+    from tfcount.records import outputs
     from tfcount.runs import Run
     from tfcount.serving import savedmodel
 
